@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::settings::{AliasSettings, Settings, TargetSettings};
-use crate::upstream::{AliasTarget, ModelAlias, Target, UpstreamServer};
+use crate::settings::{AliasSettings, HedgeSettings, Settings, TargetSettings};
+use crate::upstream::{AliasTarget, HedgeBudget, HedgePolicy, ModelAlias, Target, UpstreamServer};
 
 /// The upstreams by name.
 pub type Servers = BTreeMap<String, Arc<UpstreamServer>>;
@@ -24,7 +24,12 @@ fn model_alias(name: &str, alias: &AliasSettings, servers: &Servers) -> Option<M
         affinity: alias.affinity,
         fallback_on: alias.fallback_on.clone().into(),
         first_token: alias.first_token_timeout,
+        hedge: alias.hedge.map(hedge_policy),
     })
+}
+
+fn hedge_policy(HedgeSettings { after, budget }: HedgeSettings) -> HedgePolicy {
+    HedgePolicy { delay: after, budget: Arc::new(HedgeBudget::new(budget)) }
 }
 
 fn alias_target(settings: &TargetSettings, servers: &Servers) -> Option<AliasTarget> {

@@ -65,7 +65,7 @@ pub use price::{InvalidPrice, ModelPrice, TokenPrice};
 pub use principal::Principal;
 pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVersion};
 pub use quota::Quota;
-pub use routing_policy::{Affinity, FallbackClass, Strategy};
+pub use routing_policy::{Affinity, FallbackClass, HedgeDelay, Strategy};
 pub use time::Timestamp;
 pub use upstream_messages::{ErrorMessages, UpstreamMessages};
 pub use usage::{Timings, TokenSource, Usage, UsageReport};

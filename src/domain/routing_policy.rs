@@ -1,5 +1,7 @@
 //! The settings of a model that stands for several targets.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// In which order the targets of a model are tried (`models.*.strategy`).
@@ -21,6 +23,14 @@ pub enum Strategy {
 pub enum Affinity {
     On,
     Off,
+}
+
+/// How long an attempt may be silent before a hedge: a second attempt beside it (`models.*.hedge.after`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HedgeDelay {
+    /// The 95th percentile of the target's recent times to the first token.
+    Percentile95,
+    Fixed(Duration),
 }
 
 /// A refusal after which another target is tried (`models.*.fallback_on`).

@@ -5,8 +5,8 @@ use std::time::Duration;
 pub use crate::domain::UpstreamMessages;
 use crate::domain::{FailureCode, Remedy, RequestId, UpstreamWords};
 use crate::upstream::{
-    AttemptError, AttemptErrorKind, ErrorReport, MalformedResponseError, Phase, REQUEST_FAULT_CODES, Target,
-    without_echo,
+    AttemptError, AttemptErrorKind, AttemptNumber, ErrorReport, MalformedResponseError, Phase, REQUEST_FAULT_CODES,
+    Target, without_echo,
 };
 
 /// What the caller receives of a failed attempt.
@@ -115,7 +115,7 @@ fn status_alone(error: &AttemptError, code: FailureCode) -> Option<UpstreamWords
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptPlace<'a> {
     pub request_id: RequestId,
-    pub number: usize,
+    pub number: AttemptNumber,
     pub target: &'a Target,
     /// The requested model.
     pub model: &'a str,
@@ -139,7 +139,7 @@ pub fn log_failure(place: AttemptPlace<'_>, error: &AttemptError, code: FailureC
         url = &*upstream.url,
         model = place.model,
         target = ?place.target,
-        attempt = place.number,
+        attempt = place.number.get(),
         code = code.name(),
         status = error.status(),
         upstream_type = field(|report| report.kind.as_ref()),

@@ -9,7 +9,9 @@ use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log
 use super::tokens::guess_prompt;
 use crate::domain::{FailureCode, Principal, Prompt, RequestId, Usage, Usd};
 use crate::telemetry::{GenerationLabels, Metrics, Outcome};
-use crate::upstream::{AttemptError, AttemptObserver, AttemptReason, Billed, Delivery, SentMark, Target};
+use crate::upstream::{
+    AttemptError, AttemptNumber, AttemptObserver, AttemptReason, Billed, Delivery, SentMark, Target,
+};
 use crate::usage::{AttemptRole, AttemptSubject, AttemptUsage, Ledger, OpenAttempt};
 
 /// Records the attempts of one generation, in its log lines, its metrics and for its ending.
@@ -20,7 +22,7 @@ pub struct Attempts {
     context: AttemptContext,
     /// The first target of the plan.
     planned: Target,
-    /// In order. Only the last one can be open.
+    /// In order. Two can be open: an attempt and its hedge.
     made: Mutex<Vec<Attempt>>,
     metrics: Arc<Metrics>,
 }
@@ -42,8 +44,7 @@ pub struct AttemptContext {
 /// One attempt at a target.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// From 1, in the order in which the attempts began.
-    pub number: usize,
+    pub number: AttemptNumber,
     pub target: Target,
     pub began: Instant,
     sent: SentMark,
@@ -60,6 +61,14 @@ pub struct AttemptEnd {
     /// The API's error code of its failure.
     pub code: Option<FailureCode>,
     pub billed: Billed,
+    pub role: AttemptRole,
+}
+
+/// How an attempt ends, as the caller knows it.
+struct EndedAs {
+    outcome: Outcome,
+    code: Option<FailureCode>,
+    role: AttemptRole,
 }
 
 impl Attempts {
@@ -67,15 +76,18 @@ impl Attempts {
         Self { context, planned, made: Mutex::default(), metrics }
     }
 
-    /// Returns the target of the last attempt, or the one that the first attempt will have.
+    /// Returns the target of the current attempt, or the one that the first attempt will have.
     pub fn target(&self) -> Target {
-        self.lock().last().map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
+        current(&self.lock()).map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
     }
 
-    /// Returns the target of the last attempt that may be billed, else of the last one: what usage and cost are of.
+    /// Returns the target that usage and cost are of: of the current attempt if it may be billed, else of the last one
+    /// that may be.
     pub fn charged_target(&self) -> Target {
         let attempts = self.lock();
-        let charged = attempts.iter().rfind(|attempt| attempt.billed() == Billed::Maybe).or(attempts.last());
+        let may_be_billed = |attempt: &&Attempt| attempt.billed() == Billed::Maybe;
+        let current = current(&attempts);
+        let charged = current.filter(may_be_billed).or_else(|| attempts.iter().rfind(may_be_billed)).or(current);
         charged.map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
     }
 
@@ -85,9 +97,9 @@ impl Attempts {
         if may_be_billed { Billed::Maybe } else { Billed::No }
     }
 
-    /// Returns the delivery that the last attempt asked for.
+    /// Returns the delivery that the current attempt asked for.
     pub fn delivery(&self) -> Delivery {
-        self.lock().last().map(|attempt| attempt.sent.delivery()).unwrap_or_default()
+        current(&self.lock()).map(|attempt| attempt.sent.delivery()).unwrap_or_default()
     }
 
     /// Returns what the tokens cost at the target that is charged for them; `None` if that is unknown.
@@ -105,11 +117,17 @@ impl Attempts {
         self.lock().len()
     }
 
-    /// Records that the last attempt failed, unless it has already ended, and classifies its error.
+    /// Records that the current attempt failed, unless it has already ended, and classifies its error.
     pub fn failed(&self, error: &AttemptError) -> AttemptFailure {
+        let number = current(&self.lock()).map(|attempt| attempt.number);
+        self.attempt_failed_as(number, error)
+    }
+
+    fn attempt_failed_as(&self, number: Option<AttemptNumber>, error: &AttemptError) -> AttemptFailure {
         let failure = AttemptFailure::of(error);
+        let end = EndedAs { outcome: Outcome::Failed, code: Some(failure.code), role: AttemptRole::Failed };
         if let Some(Attempt { number, target, .. }) =
-            self.end_last(Outcome::Failed, Some(failure.code), |_| error.billed())
+            number.and_then(|number| self.end_attempt(number, end, |_| error.billed()))
         {
             let AttemptContext { request_id, model, prompt, messages, .. } = &self.context;
             let place = AttemptPlace { request_id: *request_id, number, target: &target, model, prompt: &prompt.text };
@@ -118,27 +136,32 @@ impl Attempts {
         failure
     }
 
-    /// Records how the last attempt ended, unless it has already ended.
+    /// Records how the current attempt ended, unless it has already ended, and that its hedge is no longer wanted.
     pub fn end(&self, outcome: Outcome, code: Option<FailureCode>) {
-        self.end_last(outcome, code, Attempt::billed);
+        let open: Vec<_> = self.lock().iter().filter(|made| made.end.is_none()).map(|made| made.number).collect();
+        let Some((current, hedges)) = open.split_first() else { return };
+        let role = if outcome == Outcome::Failed { AttemptRole::Failed } else { AttemptRole::Winner };
+        self.end_attempt(*current, EndedAs { outcome, code, role }, Attempt::billed);
+        for hedge in hedges {
+            self.attempt_replaced(*hedge);
+        }
     }
 
-    /// Settles the attempts that have ended in the ledger. `usage` is that of the last one, whose answer is the
+    /// Settles the attempts that have ended in the ledger. `usage` is that of the current one, whose answer is the
     /// generation's; each is settled once.
     pub fn settle(&self, usage: AttemptUsage) {
         let made = self.lock().clone();
-        let Some((last, earlier)) = made.split_last() else { return };
-        self.settle_failed(earlier);
-        let Some(end) = last.end else { return };
-        let role = if end.outcome == Outcome::Failed { AttemptRole::Failed } else { AttemptRole::Winner };
+        let Some(current) = current(&made) else { return };
+        self.settle_without_answer(made.iter().filter(|attempt| attempt.number != current.number));
+        let Some(end) = current.end else { return };
         let usage = if end.billed == Billed::No { AttemptUsage::Unbilled } else { usage };
-        last.entry.settle(end.outcome, role, usage);
+        current.entry.settle(end.outcome, end.role, usage);
     }
 
-    /// Settles attempts that others followed. Their answers never began, so the upstream may charge for the prompt.
-    fn settle_failed(&self, attempts: &[Attempt]) {
+    /// Settles attempts that others replaced. Their answers never began, so the upstream may charge for the prompt.
+    fn settle_without_answer<'a>(&self, attempts: impl Iterator<Item = &'a Attempt>) {
         for Attempt { end, entry, .. } in attempts {
-            let Some(AttemptEnd { outcome, billed, .. }) = end else { continue };
+            let Some(AttemptEnd { outcome, billed, role, .. }) = end else { continue };
             let usage = match billed {
                 Billed::No => AttemptUsage::Unbilled,
                 Billed::Maybe => AttemptUsage::Known(Usage {
@@ -147,23 +170,24 @@ impl Attempts {
                     ..Usage::default()
                 }),
             };
-            entry.settle(*outcome, AttemptRole::Failed, usage);
+            entry.settle(*outcome, *role, usage);
         }
     }
 
-    /// Ends the last attempt and returns it; `None` if there is no open one.
-    fn end_last(
+    /// Ends an attempt and returns it; `None` if it has already ended.
+    fn end_attempt(
         &self,
-        outcome: Outcome,
-        code: Option<FailureCode>,
+        number: AttemptNumber,
+        EndedAs { outcome, code, role }: EndedAs,
         billed: impl FnOnce(&Attempt) -> Billed,
     ) -> Option<Attempt> {
         let (attempt, end) = {
             let mut attempts = self.lock();
-            let last = attempts.last_mut().filter(|attempt| attempt.end.is_none())?;
-            let end = AttemptEnd { took: last.began.elapsed(), outcome, code, billed: billed(last) };
-            last.end = Some(end);
-            (last.clone(), end)
+            let mut open = attempts.iter_mut().filter(|attempt| attempt.end.is_none());
+            let attempt = open.find(|attempt| attempt.number == number)?;
+            let end = AttemptEnd { took: attempt.began.elapsed(), outcome, code, billed: billed(attempt), role };
+            attempt.end = Some(end);
+            (attempt.clone(), end)
         };
         let error_type = end.code.map(FailureCode::name);
         self.metrics.attempt_ended(labels(&attempt.target), end.outcome, error_type, end.took);
@@ -176,7 +200,7 @@ impl Attempts {
 }
 
 impl AttemptObserver for Attempts {
-    fn attempt_began(&self, target: &Target, sent: &SentMark, reason: AttemptReason) {
+    fn attempt_began(&self, number: AttemptNumber, target: &Target, sent: &SentMark, reason: AttemptReason) {
         if reason != AttemptReason::First {
             self.metrics.attempt_repeated(labels(target), reason.name());
         }
@@ -189,9 +213,9 @@ impl AttemptObserver for Attempts {
             reserved: *reserved,
         });
         let mut attempts = self.lock();
-        self.settle_failed(&attempts);
+        self.settle_without_answer(attempts.iter());
         let attempt = Attempt {
-            number: attempts.len() + 1,
+            number,
             target: target.clone(),
             began: Instant::now(),
             sent: sent.clone(),
@@ -201,8 +225,13 @@ impl AttemptObserver for Attempts {
         attempts.push(attempt);
     }
 
-    fn attempt_failed(&self, error: &AttemptError) {
-        self.failed(error);
+    fn attempt_failed(&self, number: AttemptNumber, error: &AttemptError) {
+        self.attempt_failed_as(Some(number), error);
+    }
+
+    fn attempt_replaced(&self, number: AttemptNumber) {
+        let end = EndedAs { outcome: Outcome::Cancelled, code: None, role: AttemptRole::Hedged };
+        self.end_attempt(number, end, Attempt::billed);
     }
 }
 
@@ -217,6 +246,14 @@ impl Attempt {
     pub fn billed(&self) -> Billed {
         self.end.map_or_else(|| self.sent.get().into(), |end| end.billed)
     }
+}
+
+/// Returns the attempt whose answer is the generation's, as far as is known: the first that is open, else the last one with
+/// an answer, else the last one.
+fn current(attempts: &[Attempt]) -> Option<&Attempt> {
+    let is_winner = |attempt: &&Attempt| attempt.end.is_some_and(|end| end.role == AttemptRole::Winner);
+    let open = attempts.iter().find(|attempt| attempt.end.is_none());
+    open.or_else(|| attempts.iter().rfind(is_winner)).or(attempts.last())
 }
 
 /// Returns the labels of the metrics of a target.
@@ -265,9 +302,10 @@ mod tests {
         lines
     }
 
-    fn begin(attempts: &Attempts, upstream: &str) -> SentMark {
+    /// Begins an attempt with this number.
+    fn begin(attempts: &Attempts, number: usize, upstream: &str) -> SentMark {
         let sent = SentMark::default();
-        attempts.attempt_began(&target(upstream), &sent, AttemptReason::First);
+        attempts.attempt_began(AttemptNumber::new(number), &target(upstream), &sent, AttemptReason::First);
         sent
     }
 
@@ -276,12 +314,12 @@ mod tests {
         let metrics = Metrics::new();
         let attempts = attempts(&metrics);
         assert_eq!((attempts.target(), attempts.count()), (target("a"), 0));
-        begin(&attempts, "a");
+        begin(&attempts, 1, "a");
         assert_eq!(counted(&metrics), Vec::<String>::new());
         assert_eq!(attempts.failed(&refused()).code, FailureCode::UpstreamOverloaded);
         // The failure that no attempt follows is reported by the loop and by the generation's task.
         attempts.failed(&refused());
-        begin(&attempts, "b");
+        begin(&attempts, 2, "b");
         attempts.end(Outcome::Done, None);
         attempts.end(Outcome::Cancelled, None);
         assert_eq!((attempts.target(), attempts.count()), (target("b"), 2));
@@ -297,7 +335,7 @@ mod tests {
     fn attempt_that_is_open_when_the_generation_is_dropped_is_counted_as_cancelled() {
         let metrics = Metrics::new();
         let attempts = attempts(&metrics);
-        begin(&attempts, "a");
+        begin(&attempts, 1, "a");
         drop(attempts);
         let expected = [r#"{upstream="a",model="other",outcome="cancelled",error_type=""} 1"#];
         assert_eq!(counted(&metrics), expected);
@@ -307,26 +345,26 @@ mod tests {
     fn generation_is_billed_if_one_of_its_attempts_may_be() {
         let attempts = attempts(&Metrics::new());
         assert_eq!(attempts.billed(), Billed::No, "before the first attempt");
-        let sent = begin(&attempts, "a");
+        let sent = begin(&attempts, 1, "a");
         assert_eq!(attempts.billed(), Billed::No, "nothing was sent");
         sent.set();
         assert_eq!(attempts.billed(), Billed::Maybe);
         attempts.failed(&refused());
         assert_eq!(attempts.billed(), Billed::No, "a refusal is not billed");
-        begin(&attempts, "b").set();
+        begin(&attempts, 2, "b").set();
         attempts.failed(&disconnected());
-        begin(&attempts, "c").of_request(Delivery::Whole).set();
+        begin(&attempts, 3, "c").of_request(Delivery::Whole).set();
         assert_eq!(attempts.delivery(), Delivery::Whole);
         attempts.failed(&refused());
         assert_eq!(attempts.billed(), Billed::Maybe, "the second attempt may have been billed");
-        let numbers: Vec<_> = attempts.lock().iter().map(|attempt| (attempt.number, attempt.billed())).collect();
+        let numbers: Vec<_> = attempts.lock().iter().map(|attempt| (attempt.number.get(), attempt.billed())).collect();
         assert_eq!(numbers, [(1, Billed::No), (2, Billed::Maybe), (3, Billed::No)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn attempt_records_how_long_it_took() {
         let attempts = attempts(&Metrics::new());
-        begin(&attempts, "a");
+        begin(&attempts, 1, "a");
         tokio::time::advance(Duration::from_secs(3)).await;
         attempts.end(Outcome::Failed, Some(FailureCode::DeadlineExceeded));
         tokio::time::advance(Duration::from_secs(3)).await;
@@ -335,6 +373,7 @@ mod tests {
             outcome: Outcome::Failed,
             code: Some(FailureCode::DeadlineExceeded),
             billed: Billed::No,
+            role: AttemptRole::Failed,
         };
         assert_eq!(attempts.lock().last().and_then(|attempt| attempt.end), Some(end));
     }
@@ -352,11 +391,11 @@ mod tests {
             };
             rows.into_iter().map(row).collect::<Vec<_>>()
         };
-        begin(&attempts, "a").set();
+        begin(&attempts, 1, "a").set();
         attempts.failed(&refused());
-        begin(&attempts, "b").set();
+        begin(&attempts, 2, "b").set();
         attempts.failed(&disconnected());
-        begin(&attempts, "c").set();
+        begin(&attempts, 3, "c").set();
         let refused = ("a".to_owned(), [0, 0, 1], 0, 0);
         // The prompt is empty, so that its estimate is that of a message.
         let disconnected = ("b".to_owned(), [0, 0, 1], guess_prompt(&Prompt::default()), 1);
@@ -367,5 +406,47 @@ mod tests {
             attempts.settle(AttemptUsage::Known(usage));
         }
         assert_eq!(rows(), [refused, disconnected, ("c".to_owned(), [0, 1, 0], 7, 0)]);
+    }
+
+    #[test]
+    fn attempt_that_its_hedge_replaced_is_cancelled_and_the_answer_is_that_of_the_hedge() {
+        let metrics = Metrics::new();
+        let attempts = attempts(&metrics);
+        begin(&attempts, 1, "a").set();
+        begin(&attempts, 2, "b").set();
+        assert_eq!(attempts.target(), target("a"), "both are open");
+        attempts.attempt_replaced(AttemptNumber::new(1));
+        assert_eq!((attempts.target(), attempts.charged_target()), (target("b"), target("b")));
+        attempts.end(Outcome::Done, None);
+        assert_eq!((attempts.target(), attempts.count()), (target("b"), 2));
+        assert_eq!(roles(&attempts), [(Outcome::Cancelled, AttemptRole::Hedged), (Outcome::Done, AttemptRole::Winner)]);
+        let expected = [
+            r#"{upstream="a",model="other",outcome="cancelled",error_type=""} 1"#,
+            r#"{upstream="b",model="m",outcome="done",error_type=""} 1"#,
+        ];
+        assert_eq!(counted(&metrics), expected);
+    }
+
+    #[test]
+    fn answer_is_that_of_the_first_attempt_if_its_hedge_failed_or_was_open_at_the_end() {
+        for hedge_failed in [true, false] {
+            let attempts = attempts(&Metrics::new());
+            begin(&attempts, 1, "a").set();
+            begin(&attempts, 2, "b").set();
+            let mut expected = vec![(Outcome::Cancelled, AttemptRole::Winner)];
+            if hedge_failed {
+                attempts.attempt_failed(AttemptNumber::new(2), &refused());
+                expected.push((Outcome::Failed, AttemptRole::Failed));
+            } else {
+                expected.push((Outcome::Cancelled, AttemptRole::Hedged));
+            }
+            assert_eq!(attempts.target(), target("a"));
+            attempts.end(Outcome::Cancelled, None);
+            assert_eq!((roles(&attempts), attempts.target()), (expected, target("a")));
+        }
+    }
+
+    fn roles(attempts: &Attempts) -> Vec<(Outcome, AttemptRole)> {
+        attempts.lock().iter().filter_map(|attempt| attempt.end).map(|end| (end.outcome, end.role)).collect()
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use super::keys::DURATION;
-use super::{SettingsError, units};
+use super::{HedgeSettings, SettingsError, units};
 use crate::domain::{Affinity, FallbackClass, Strategy};
 
 /// A model that stands for one or more targets.
@@ -24,6 +24,8 @@ pub struct AliasSettings {
     pub fallback_on: Vec<FallbackClass>,
     #[serde(default, with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub first_token_timeout: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<HedgeSettings>,
 }
 
 /// A model on an upstream, written `"upstream/model"`, or as a table with a weight and parameters.
@@ -55,7 +57,7 @@ struct TargetTable {
 }
 
 /// The fields of an alias, with the expected values.
-const FIELDS: [(&str, &str); 5] = [
+const FIELDS: [(&str, &str); 6] = [
     (
         "targets",
         "a list of \"upstream/model\" and of tables such as { target = \"upstream/model\", weight = 2, parameters = {} }",
@@ -64,6 +66,7 @@ const FIELDS: [(&str, &str); 5] = [
     ("affinity", "true or false"),
     ("fallback_on", "a list of \"rejected\", \"context_length\" and \"content_filter\""),
     ("first_token_timeout", DURATION),
+    ("hedge", HedgeSettings::EXPECTED),
 ];
 
 /// Fields on which the limits of the caller, the wire or the choice of the target depend.
@@ -193,6 +196,10 @@ mod tests {
             (
                 "targets = []\nstrategy = \"cheapest\"",
                 "`models.\"fast\".strategy` in tokenrill.toml must be \"fallback\", \"weighted\" or \"fastest\"",
+            ),
+            (
+                "targets = []\nhedge = { budget = 2 }",
+                "`models.\"fast\".hedge` in tokenrill.toml must be a table such as { after = \"p95\", budget = 0.05 }, with \"p95\" or a duration, and at most 1 hedge per request",
             ),
         ] {
             assert_eq!(checked(fields), Err(refusal.to_owned()));

@@ -45,7 +45,10 @@ pub(super) const MODEL_SECTION: SettingSection = SettingSection {
              fallback_on: the refusals after which another target is tried too: \"rejected\", \"context_length\", \
              \"content_filter\". Default: none.\n\
              first_token_timeout: how long an attempt may take until its first token if another target is left. Default: \
-             as its upstream says.",
+             as its upstream says.\n\
+             hedge: a table with after (\"p95\", the 95th percentile of the target's recent times to the first token, or a \
+             duration; default \"p95\") and budget (hedges per request, default 0.05): an attempt without a token for so \
+             long gets a second one beside it, at another target or key. Both may be billed. Default: none.",
         )
         .with_example(
             "[models.\"fast\"]\n\

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conversation::ConversationKey;
-use super::plan::{Plan, PlannedTarget, Target};
+use super::plan::{HedgePolicy, Plan, PlannedTarget, Target};
 use crate::domain::{Affinity, FallbackClass, Strategy};
 
 /// A name for one or more targets (`models.*`).
@@ -20,6 +20,7 @@ pub struct ModelAlias {
     pub fallback_on: Arc<[FallbackClass]>,
     /// How long an attempt may take until its first token, unless it is the last one.
     pub first_token: Option<Duration>,
+    pub hedge: Option<HedgePolicy>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +51,7 @@ impl ModelAlias {
             others: planned.collect(),
             first_token: self.first_token,
             fallback_on: Arc::clone(&self.fallback_on),
+            hedge: self.hedge.clone(),
         }
     }
 }
@@ -153,6 +155,7 @@ mod tests {
             affinity: Affinity::On,
             fallback_on: Arc::default(),
             first_token: None,
+            hedge: None,
         }
     }
 

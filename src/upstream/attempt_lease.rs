@@ -44,6 +44,13 @@ impl AttemptLease {
         }
     }
 
+    /// The attempt was replaced by its hedge, whose first token was earlier. Its time so far counts as a time to the first
+    /// token: without it, the percentile that starts hedges would be one of the quick answers only, and fall.
+    pub fn record_replaced(&mut self) {
+        let now = Instant::now();
+        self.server.record_first_token(&self.model, now.saturating_duration_since(self.began), now);
+    }
+
     /// The attempt failed before its first token.
     pub fn record_failure(&mut self, verdict: &FailureVerdict, now: Instant) {
         self.recorded = RecordedHealth::Failure;

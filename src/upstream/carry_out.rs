@@ -8,21 +8,25 @@
 //! ```
 //!
 //! Nothing below this loop decides about another attempt. What an attempt delivers before its first token is held back,
-//! because another attempt could replace it.
+//! because another attempt could replace it. If a committed answer breaks, its reader decides whether another target
+//! begins anew.
 
-use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use smallvec::SmallVec;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::attempt_lease::AttemptLease;
-use super::course::{AttemptReason, Course, CourseStep};
-use super::plan::{Plan, Target};
+use super::course::{AttemptNumber, AttemptReason, Course, CourseStep, NextAttempt};
+use super::first_token::{FailedAttempt, FirstTokenResult, first_token};
+use super::plan::{HedgePolicy, Plan, Target};
 use super::policy::FailureVerdict;
-use super::{Answer, AttemptError, AttemptErrorKind, AttemptTerms, Delivery, Phase, Sent, SentMark, Signal, Signals};
-use crate::domain::ChatRequest;
+use super::{Answer, AttemptError, AttemptTerms, Delivery, SentMark, Signals};
+use crate::domain::{ChatRequest, HedgeDelay};
 
 /// A request with the targets that it may be sent to.
 #[derive(Debug)]
@@ -44,26 +48,38 @@ pub struct CommittedAnswer {
     pub lease: AttemptLease,
 }
 
-/// The last attempt, which failed before its first token.
-#[derive(Debug)]
-pub struct FailedAttempt {
-    /// What it delivered, such as usage.
-    pub held: Signals,
-    pub error: AttemptError,
-}
-
 /// Records the attempts of a request as they are made.
 pub trait AttemptObserver: Sync {
-    /// An attempt begins. Each earlier one has ended. The attempt sets `sent`, which stays readable when its stream is
-    /// dropped.
-    fn attempt_began(&self, target: &Target, sent: &SentMark, reason: AttemptReason);
+    /// An attempt begins. Each earlier one has ended, except the one beside which it is a hedge. The attempt sets `sent`,
+    /// which stays readable when its stream is dropped.
+    fn attempt_began(&self, number: AttemptNumber, target: &Target, sent: &SentMark, reason: AttemptReason);
 
-    /// The current attempt failed before its first token, and its stream was dropped.
-    fn attempt_failed(&self, error: &AttemptError);
+    /// An attempt failed before its first token, and its stream was dropped.
+    fn attempt_failed(&self, number: AttemptNumber, error: &AttemptError);
+
+    /// The attempt beside this one had its first token earlier, and this one's stream was dropped.
+    fn attempt_replaced(&self, number: AttemptNumber);
 }
 
-/// Bytes that are held back. An attempt that delivers more before its first token is committed.
-const MAX_HELD_BYTES: usize = 64 << 10;
+/// The attempts of one request: those that were made, and those that may follow.
+///
+/// Outlives a committed answer, so that another target can begin anew when the answer breaks. Keeps the request until it
+/// is dropped.
+#[derive(Debug)]
+pub struct AttemptSeries {
+    request: Arc<ChatRequest>,
+    delivery: Delivery,
+    /// The time until its first token of an attempt that another target could replace.
+    first_token_time: Option<Duration>,
+    hedge: Option<HedgePolicy>,
+    course: Course,
+}
+
+/// An attempt whose first token is awaited.
+struct BegunAttempt {
+    attempt: NextAttempt,
+    sent: SentMark,
+}
 
 /// Makes attempts at the targets of the plan until one delivers its first token, or none may follow.
 ///
@@ -75,121 +91,152 @@ pub async fn carry_out(
     planned: PlannedRequest,
     observer: &impl AttemptObserver,
 ) -> Result<CommittedAnswer, FailedAttempt> {
-    let PlannedRequest { plan, request, delivery, deadline } = planned;
-    let first_token_time = plan.first_token;
-    let mut course = Course::new(plan, deadline, Instant::now());
-    let mut last = None;
-    loop {
-        let mut attempt = match course.next(Instant::now()) {
-            CourseStep::Attempt(attempt) => attempt,
-            CourseStep::Wait(time) => {
-                sleep_until(time).await;
-                continue;
-            }
-            CourseStep::End => return Err(last.unwrap_or_else(FailedAttempt::not_made)),
-        };
-        let terms = AttemptTerms::new(Arc::clone(attempt.target.model()), delivery);
-        let sent = terms.sent.clone();
-        observer.attempt_began(&attempt.target, &sent, attempt.reason);
-        let own = first_token_time
-            .filter(|_| course.has_other_target(&attempt, Instant::now()))
-            .map(|time| Instant::now() + time);
-        let shared = (course.attempts() > 1).then(|| course.deadline());
-        let answer = attempt.target.attempt(attempt.key, &request, terms);
-        let failed = match first_token(answer, own.into_iter().chain(shared).min(), &sent).await {
-            Ok((held, answer)) => {
-                attempt.lease.record_first_token(sent.delivery());
-                return Ok(CommittedAnswer { held, answer, lease: attempt.lease });
-            }
-            Err(failed) => failed,
-        };
-        observer.attempt_failed(&failed.error);
-        course.record_failure(attempt, &FailureVerdict::of(&failed.error), Instant::now());
-        last = Some(failed);
-        // A stop or a deadline that is due must be seen by the caller of this future before the next attempt begins.
-        yield_now().await;
-    }
+    AttemptSeries::new(planned).next_answer(observer).await
 }
 
-impl FailedAttempt {
-    /// For a plan without a target, which no router makes.
-    fn not_made() -> Self {
-        let kind = AttemptErrorKind::Unreachable { cause: "no target".into() };
-        Self { held: Signals::new(), error: AttemptError::new(kind, Sent::No) }
+impl AttemptSeries {
+    pub fn new(planned: PlannedRequest) -> Self {
+        let PlannedRequest { plan, request, delivery, deadline } = planned;
+        let (first_token_time, hedge) = (plan.first_token, plan.hedge.clone());
+        if let Some(hedge) = &hedge {
+            hedge.budget.deposit();
+        }
+        Self { request, delivery, first_token_time, hedge, course: Course::new(plan, deadline, Instant::now()) }
     }
-}
 
-/// Reads an answer up to the read with its first token, until `cut`. A whole answer arrives at its end: nothing shows that
-/// its model has begun, so it is not cut off.
-async fn first_token(
-    answer: Answer,
-    cut: Option<Instant>,
-    sent: &SentMark,
-) -> Result<(Signals, Answer), FailedAttempt> {
-    let Some(cut) = cut else { return read_first_token(answer).await };
-    let mut reading = pin!(read_first_token(answer));
-    match timeout_at(cut, reading.as_mut()).await {
-        Ok(read) => read,
-        Err(_) if sent.delivery() == Delivery::Whole => reading.await,
-        Err(_) => {
-            let error = AttemptError::new(AttemptErrorKind::Timeout(Phase::FirstToken), sent.get());
-            Err(FailedAttempt { held: Signals::new(), error })
+    /// Makes attempts until one delivers its first token, or none may follow: as [`carry_out`]. May be called again after
+    /// [`AttemptSeries::record_break`].
+    pub async fn next_answer(&mut self, observer: &impl AttemptObserver) -> Result<CommittedAnswer, FailedAttempt> {
+        let mut last = None;
+        loop {
+            let attempt = match self.course.next(Instant::now()) {
+                CourseStep::Attempt(attempt) => attempt,
+                CourseStep::Wait(time) => {
+                    sleep_until(time).await;
+                    continue;
+                }
+                CourseStep::End => return Err(last.unwrap_or_else(FailedAttempt::not_made)),
+            };
+            let failed = match self.first_answer(attempt, observer).await {
+                Ok(committed) => return Ok(committed),
+                Err(failed) => failed,
+            };
+            last = Some(failed);
+            // A stop or a deadline that is due must be seen by the caller of this future before the next attempt begins.
+            yield_now().await;
         }
     }
-}
 
-async fn read_first_token(mut answer: Answer) -> Result<(Signals, Answer), FailedAttempt> {
-    let (mut held, mut bytes) = (Signals::new(), 0);
-    loop {
-        let signals = match answer.next().await {
-            Some(Ok(signals)) => signals,
-            Some(Err(error)) => return Err(FailedAttempt { held, error }),
-            None => {
-                let cause = "the answer has no end".into();
-                let error = AttemptError::in_response(AttemptErrorKind::Disconnected { cause });
-                return Err(FailedAttempt { held, error });
+    /// Makes one attempt, and a hedge beside it if it is slow. The first token of the two wins, and the other attempt's
+    /// stream is dropped at once. Fails when both have failed.
+    async fn first_answer(
+        &mut self,
+        attempt: NextAttempt,
+        observer: &impl AttemptObserver,
+    ) -> Result<CommittedAnswer, FailedAttempt> {
+        let mut hedge_time = self.hedge_time(&attempt);
+        let (mut begun, mut reads) = (SmallVec::<[BegunAttempt; 2]>::new(), FuturesUnordered::new());
+        let (first, read) = self.begin(attempt, observer);
+        begun.push(first);
+        reads.push(read);
+        loop {
+            let (number, read) = tokio::select! {
+                biased;
+                Some(read) = reads.next() => read,
+                () = sleep_until(hedge_time.unwrap_or_else(Instant::now)), if hedge_time.is_some() => {
+                    hedge_time = None;
+                    // As before each attempt: see `next_answer`.
+                    yield_now().await;
+                    if let Some(hedge) = begun.first().and_then(|begun| self.hedge(begun)) {
+                        let (hedge, read) = self.begin(hedge, observer);
+                        begun.push(hedge);
+                        reads.push(read);
+                    }
+                    continue;
+                }
+            };
+            let Some(at) = begun.iter().position(|begun| begun.attempt.number == number) else { continue };
+            let BegunAttempt { attempt, sent } = begun.swap_remove(at);
+            match read {
+                Ok((held, answer)) => {
+                    drop(reads);
+                    for BegunAttempt { attempt, .. } in begun {
+                        observer.attempt_replaced(attempt.number);
+                        self.course.replace(attempt);
+                    }
+                    let mut lease = self.course.commit(attempt);
+                    lease.record_first_token(sent.delivery());
+                    return Ok(CommittedAnswer { held, answer, lease });
+                }
+                Err(failed) => {
+                    observer.attempt_failed(number, &failed.error);
+                    self.course.record_failure(attempt, &FailureVerdict::of(&failed.error), Instant::now());
+                    if begun.is_empty() {
+                        return Err(failed);
+                    }
+                }
             }
-        };
-        bytes += signals.iter().map(held_bytes).sum::<usize>();
-        let is_committed = signals.iter().any(commits) || bytes > MAX_HELD_BYTES;
-        held.extend(signals);
-        if is_committed {
-            return Ok((held, answer));
         }
     }
-}
 
-/// Returns whether a signal ends the time in which another attempt may replace this one: a token, or the end of an
-/// answer without one. Chunks with a role or an empty delta do not, nor does usage.
-fn commits(signal: &Signal) -> bool {
-    match signal {
-        Signal::Chunk(chunk) => chunk.part().choice().is_some(),
-        Signal::Finish { .. } | Signal::End { .. } => true,
-        Signal::Usage(_) => false,
+    /// Begins an attempt. The future reads its answer up to the first token.
+    fn begin<O: AttemptObserver>(
+        &self,
+        attempt: NextAttempt,
+        observer: &O,
+    ) -> (BegunAttempt, impl Future<Output = (AttemptNumber, FirstTokenResult)> + Send + use<O>) {
+        let terms = AttemptTerms::new(Arc::clone(attempt.target.model()), self.delivery);
+        let (number, sent) = (attempt.number, terms.sent.clone());
+        observer.attempt_began(number, &attempt.target, &sent, attempt.reason);
+        let now = Instant::now();
+        let own = self
+            .first_token_time
+            .filter(|_| self.course.has_other_target(&attempt, now))
+            .and_then(|time| now.checked_add(time));
+        let shared = (self.course.attempts() > 1).then(|| self.course.deadline());
+        let answer = attempt.target.attempt(attempt.key, &self.request, terms);
+        let (cut, mark) = (own.into_iter().chain(shared).min(), sent.clone());
+        let read = async move { (number, first_token(answer, cut, &mark).await) };
+        (BegunAttempt { attempt, sent }, read)
     }
-}
 
-fn held_bytes(signal: &Signal) -> usize {
-    let chunk = match signal {
-        Signal::Chunk(chunk) => chunk.shape().size() + chunk.text().as_str().len(),
-        Signal::Finish { .. } | Signal::Usage(_) | Signal::End { .. } => 0,
-    };
-    size_of::<Signal>() + chunk
+    /// Returns when a hedge of this attempt begins. A whole answer has none: nothing shows that its model has begun.
+    fn hedge_time(&self, attempt: &NextAttempt) -> Option<Instant> {
+        let policy = self.hedge.as_ref().filter(|_| self.delivery == Delivery::Stream)?;
+        let delay = match policy.delay {
+            HedgeDelay::Fixed(time) => time,
+            HedgeDelay::Percentile95 => attempt.target.server().usual_first_token(attempt.target.model())?,
+        };
+        Instant::now().checked_add(delay)
+    }
+
+    /// Chooses a hedge of this attempt, unless its upstream was asked for a whole answer after all.
+    fn hedge(&mut self, slow: &BegunAttempt) -> Option<NextAttempt> {
+        let policy = self.hedge.as_ref().filter(|_| slow.sent.delivery() == Delivery::Stream)?;
+        self.course.hedge(&slow.attempt, &policy.budget, Instant::now())
+    }
+
+    /// Records that the committed answer broke after its first token. Only other targets may follow: the model may have
+    /// been billed for the answer. None may if the request is at fault, unless the settings say so
+    /// (`models.*.fallback_on`).
+    pub fn record_break(&mut self, error: &AttemptError) {
+        self.course.record_break(&FailureVerdict::of(error), Instant::now());
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::pending;
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use futures_util::{FutureExt, stream};
     use smallvec::smallvec;
     use tokio::time::sleep;
 
+    use super::super::first_token::{MAX_HELD_BYTES, held_bytes};
     use super::super::scripted_provider::ScriptedProvider;
     use super::super::upstream_server::{RetryTerms, UpstreamServer};
-    use super::super::{BreakerState, BreakerTerms, Provider};
+    use super::super::{AttemptErrorKind, BreakerState, BreakerTerms, HedgeBudget, Phase, Provider, Sent, Signal};
     use super::*;
     use crate::domain::{Chunk, Escaped, FallbackClass, Part, Shape, Trailer};
     use crate::json::JsonObject;
@@ -205,13 +252,17 @@ mod tests {
     }
 
     impl AttemptObserver for RecordedCalls {
-        fn attempt_began(&self, target: &Target, _: &SentMark, reason: AttemptReason) {
+        fn attempt_began(&self, _: AttemptNumber, target: &Target, _: &SentMark, reason: AttemptReason) {
             let mut calls = self.0.lock().expect("a lock");
             calls.push(format!("{}: {target:?}", reason.name()));
         }
 
-        fn attempt_failed(&self, error: &AttemptError) {
+        fn attempt_failed(&self, _: AttemptNumber, error: &AttemptError) {
             self.0.lock().expect("a lock").push(format!("failed: {:?}", error.sent));
+        }
+
+        fn attempt_replaced(&self, number: AttemptNumber) {
+            self.0.lock().expect("a lock").push(format!("replaced: {}", number.get()));
         }
     }
 
@@ -309,6 +360,57 @@ mod tests {
             assert_eq!((held, passed_on), (vec![role(), text("a"), text("b")], vec![last]));
             assert_eq!(calls.take(), ["first: a/m"]);
         }
+    }
+
+    fn broken(word: &str) -> Answer {
+        answer([Ok(smallvec![text(word)]), Err(disconnected())])
+    }
+
+    #[tokio::test]
+    async fn another_target_begins_anew_after_an_answer_broke() {
+        let (a, other_key) = (ScriptedProvider::new("a", [broken("a")]), ScriptedProvider::new("a", [whole("a")]));
+        let (b, c) = (ScriptedProvider::new("b", [failing(unsent())]), ScriptedProvider::new("c", [whole("c")]));
+        let single = |provider: &Arc<ScriptedProvider>| Target::single(Arc::clone(provider) as _, "m");
+        let targets = [retried(&[&a, &other_key]), single(&b), single(&c)];
+        let (mut series, calls) = (AttemptSeries::new(planned_with(targets)), RecordedCalls::default());
+        let first = series.next_answer(&calls).await.expect("an answer");
+        assert_eq!(first.held.into_vec(), [text("a")]);
+        series.record_break(&disconnected());
+        let second = series.next_answer(&calls).await.expect("an answer");
+        assert_eq!(second.held.into_vec(), [role(), text("c")]);
+        assert_eq!(calls.take(), ["first: a/m", "fallback: b/m", "failed: No", "fallback: c/m"]);
+        assert_eq!((a.remaining(), other_key.remaining()), (0, 1), "the target that broke is not asked again");
+        series.record_break(&disconnected());
+        assert!(series.next_answer(&calls).await.is_err(), "no target is left");
+        assert_eq!(calls.take(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn no_target_follows_an_answer_that_broke_by_a_fault_of_the_request() {
+        let (a, b) = (ScriptedProvider::new("a", [broken("a")]), ScriptedProvider::new("b", [whole("b")]));
+        let (mut series, calls) = (AttemptSeries::new(planned(&[&a, &b])), RecordedCalls::default());
+        series.next_answer(&calls).await.expect("an answer");
+        series.record_break(&refused(400));
+        assert!(series.next_answer(&calls).await.is_err());
+        assert_eq!(b.remaining(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn target_after_a_broken_answer_has_its_whole_time_for_the_first_token() {
+        let (a, b) = (ScriptedProvider::new("a", [broken("a")]), ScriptedProvider::new("b", [silent()]));
+        let terms = RetryTerms { first_token: Duration::from_secs(5), ..RetryTerms::default() };
+        let target = |provider: &Arc<ScriptedProvider>| {
+            Target::new(UpstreamServer::new(Arc::clone(provider) as _, Vec::new(), terms), "m")
+        };
+        let (mut series, calls) =
+            (AttemptSeries::new(planned_with([target(&a), target(&b)])), RecordedCalls::default());
+        series.next_answer(&calls).await.expect("an answer");
+        sleep(Duration::from_secs(20)).await;
+        series.record_break(&disconnected());
+        let began = Instant::now();
+        let failed = series.next_answer(&calls).await.err().expect("a failure");
+        assert_eq!(failed.error.kind, AttemptErrorKind::Timeout(Phase::FirstToken));
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
     }
 
     #[tokio::test]
@@ -625,5 +727,168 @@ mod tests {
         drop(asked);
         assert_eq!(a.open(), 0);
         assert_eq!(target.server().status(Instant::now()).models[0].breaker, BreakerState::HalfOpen);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_response_closes_the_breaker_of_connections() {
+        for status in [401, 404, 429, 500, 400] {
+            let a = ScriptedProvider::new("a", [failing(unsent()), failing(refused(status))]);
+            let target = broken_target(&a).await;
+            let connections = || target.server().status(Instant::now()).connections;
+            assert_eq!(connections(), BreakerState::Open);
+            sleep(Duration::from_mins(1)).await;
+            carried_out(planned_with([target.clone()]), &RecordedCalls::default()).await;
+            assert_eq!((connections(), a.remaining()), (BreakerState::Closed, 0), "{status}");
+        }
+    }
+
+    /// An answer whose first token comes after this time.
+    fn late(word: &str, time: Duration) -> Answer {
+        let token = smallvec![text(word)];
+        let first = stream::once(async move {
+            sleep(time).await;
+            Ok(token)
+        });
+        first.chain(stream::iter([Ok(smallvec![end()])])).boxed()
+    }
+
+    /// Lets the plan have hedges after two seconds, with a budget for one.
+    fn hedged(mut planned: PlannedRequest) -> PlannedRequest {
+        planned.plan.hedge =
+            Some(HedgePolicy { delay: HedgeDelay::Fixed(TWO_SECONDS), budget: Arc::new(HedgeBudget::new(1.0)) });
+        planned
+    }
+
+    const TWO_SECONDS: Duration = Duration::from_secs(2);
+
+    /// What an answer of `word` without a role is after it was carried out.
+    fn text_of(word: &str) -> CarriedOut {
+        (vec![text(word)], vec![Ok(smallvec![end()])])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn first_token_of_an_attempt_and_its_hedge_wins_and_the_other_is_closed() {
+        let seconds = Duration::from_secs;
+        for (first, hedge, expected, expected_calls, expected_time) in [
+            (seconds(1), seconds(0), "a", "first: a/m", seconds(1)),
+            (seconds(9), seconds(1), "b", "first: a/m, hedge: b/m, replaced: 1", seconds(3)),
+            (seconds(3), seconds(2), "a", "first: a/m, hedge: b/m, replaced: 2", seconds(3)),
+        ] {
+            let a = ScriptedProvider::new("a", [late("a", first)]);
+            let b = ScriptedProvider::new("b", [late("b", hedge)]);
+            let (calls, began) = (RecordedCalls::default(), Instant::now());
+            let carried = carried_out(hedged(planned(&[&a, &b])), &calls).await;
+            assert_eq!((carried, calls.take().join(", ")), (text_of(expected), expected_calls.to_owned()));
+            assert_eq!((began.elapsed(), a.open(), b.open()), (expected_time, 0, 0));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_is_closed_as_soon_as_its_hedge_has_a_token() {
+        let (a, b) = (ScriptedProvider::new("a", [silent()]), ScriptedProvider::new("b", [whole("b")]));
+        let committed = carry_out(hedged(planned(&[&a, &b])), &RecordedCalls::default()).await;
+        let committed = committed.unwrap_or_else(|failed| panic!("{failed:?}"));
+        assert_eq!((a.open(), b.open()), (0, 1));
+        drop(committed);
+        assert_eq!(b.open(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failure_of_an_attempt_or_its_hedge_leaves_the_other_one() {
+        let seconds = Duration::from_secs;
+        let fails_after = |time| {
+            let failure = stream::once(async move {
+                sleep(time).await;
+                Err(refused(500))
+            });
+            failure.boxed()
+        };
+        for (first, hedge, expected, expected_calls) in [
+            (fails_after(seconds(3)), late("b", seconds(9)), "b", "first: a/m, hedge: b/m, failed: Yes"),
+            (late("a", seconds(9)), fails_after(seconds(1)), "a", "first: a/m, hedge: b/m, failed: Yes"),
+            (
+                fails_after(seconds(3)),
+                fails_after(seconds(3)),
+                "c",
+                "first: a/m, hedge: b/m, failed: Yes, failed: Yes, fallback: c/m",
+            ),
+        ] {
+            let (a, b) = (ScriptedProvider::new("a", [first]), ScriptedProvider::new("b", [hedge]));
+            let (c, calls) = (ScriptedProvider::new("c", [late("c", seconds(1))]), RecordedCalls::default());
+            let carried = carried_out(hedged(planned(&[&a, &b, &c])), &calls).await;
+            assert_eq!((carried, calls.take().join(", ")), (text_of(expected), expected_calls.to_owned()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_during_a_hedge_leaves_no_attempt_and_starts_none() {
+        let (a, b) = (ScriptedProvider::new("a", [silent()]), ScriptedProvider::new("b", [silent()]));
+        let (c, calls) = (ScriptedProvider::new("c", [whole("c")]), RecordedCalls::default());
+        let mut carrying = Box::pin(carry_out(hedged(planned(&[&a, &b, &c])), &calls));
+        tokio::select! {
+            biased;
+            _ = carrying.as_mut() => panic!("no target answers"),
+            () = sleep(Duration::from_secs(3)) => {}
+        }
+        assert_eq!((a.open(), b.open()), (1, 1));
+        drop(carrying);
+        assert_eq!((a.open(), b.open(), c.remaining()), (0, 0, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hedge_needs_a_budget_a_stream_and_something_else_to_ask() {
+        let late = || late("a", Duration::from_secs(9));
+        let without_budget = |mut planned: PlannedRequest| {
+            planned.plan.hedge.as_mut().expect("hedges").budget = Arc::new(HedgeBudget::new(0.05));
+            planned
+        };
+        let whole_answer = |planned| PlannedRequest { delivery: Delivery::Whole, ..planned };
+        let unknown_usual_time = |mut planned: PlannedRequest| {
+            planned.plan.hedge.as_mut().expect("hedges").delay = HedgeDelay::Percentile95;
+            planned
+        };
+        let changes: [&dyn Fn(PlannedRequest) -> PlannedRequest; 3] =
+            [&without_budget, &whole_answer, &unknown_usual_time];
+        for change in changes {
+            let (a, b) = (ScriptedProvider::new("a", [late()]), ScriptedProvider::new("b", [whole("b")]));
+            let carried = carried_out(change(hedged(planned(&[&a, &b]))), &RecordedCalls::default()).await;
+            assert_eq!((carried, b.remaining()), (text_of("a"), 1));
+        }
+        let (a, calls) = (ScriptedProvider::new("a", [late()]), RecordedCalls::default());
+        let broken = broken_target(&ScriptedProvider::new("b", [failing(refused(500))])).await;
+        let targets = [Target::single(Arc::clone(&a) as _, "m"), broken];
+        assert_eq!(carried_out(hedged(planned_with(targets)), &calls).await, text_of("a"));
+        assert_eq!(calls.take(), ["first: a/m"]);
+    }
+
+    /// 4,000 requests to two targets, of whose calls 2 % take 20 times as long: the 99th percentile of the first token is at
+    /// most three times the median, and the extra calls are within the budget.
+    #[tokio::test(start_paused = true)]
+    async fn slow_calls_are_hedged_within_the_budget() {
+        const REQUESTS: usize = 4_000;
+        fastrand::seed(7);
+        let call = || {
+            let usual = Duration::from_millis(fastrand::u64(400..600));
+            late("a", if fastrand::f64() < 0.02 { usual * 20 } else { usual })
+        };
+        let target = |name| {
+            let answers: Vec<_> = (0..2 * REQUESTS).map(|_| call()).collect();
+            Target::single(ScriptedProvider::new(name, answers), "m")
+        };
+        let (targets, budget) = ([target("a"), target("b")], Arc::new(HedgeBudget::new(0.05)));
+        let (mut times, calls) = (Vec::new(), RecordedCalls::default());
+        for _ in 0..REQUESTS {
+            let mut planned = planned_with(targets.clone());
+            planned.plan.hedge = Some(HedgePolicy { delay: HedgeDelay::Percentile95, budget: Arc::clone(&budget) });
+            let began = Instant::now();
+            let answered = carry_out(planned, &calls).await.unwrap_or_else(|failed| panic!("{failed:?}"));
+            times.push(began.elapsed());
+            drop(answered);
+        }
+        times.sort_unstable();
+        let percentile = |percent| times[REQUESTS * percent / 100];
+        assert!(percentile(99) <= percentile(50) * 3, "{:?}, median {:?}", percentile(99), percentile(50));
+        let hedges = calls.take().iter().filter(|call| call.starts_with("hedge")).count();
+        assert!((REQUESTS / 50..=REQUESTS / 20).contains(&hedges), "{hedges} hedges");
     }
 }

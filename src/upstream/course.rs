@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::attempt_lease::AttemptLease;
 use super::plan::{Plan, PlannedTarget, Target};
-use super::policy::{FailureVerdict, LONGEST_WAIT, NextStep, full_jitter};
+use super::policy::{FailureVerdict, HedgeBudget, LONGEST_WAIT, NextStep, full_jitter};
 use super::upstream_server::BreakerPass;
 use crate::domain::FallbackClass;
 
@@ -18,7 +18,13 @@ pub struct Course {
     candidates: Vec<Candidate>,
     fallback_on: Arc<[FallbackClass]>,
     attempts: usize,
-    /// No attempt begins after this.
+    /// The candidate whose answer was committed last.
+    committed: Option<usize>,
+    /// The longest time until the first token of a chain of targets.
+    first_token: Option<Duration>,
+    /// The end of the generation.
+    end: Instant,
+    /// No attempt but the first begins after this.
     deadline: Instant,
 }
 
@@ -36,6 +42,7 @@ struct Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CandidateState {
     Untried,
+    InProgress,
     /// May be tried again at this time.
     Again(Instant),
     /// May be tried at this time, if there is nothing else to try.
@@ -55,12 +62,19 @@ pub enum AttemptReason {
     OtherKey,
     /// Another target.
     Fallback,
+    /// Another target or key, beside an attempt that is slow.
+    Hedge,
 }
+
+/// The number of an attempt of a request: from 1, in the order in which they began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptNumber(usize);
 
 /// The next attempt.
 #[derive(Debug)]
 pub struct NextAttempt {
     candidate: usize,
+    pub number: AttemptNumber,
     pub target: Target,
     pub key: usize,
     pub reason: AttemptReason,
@@ -78,18 +92,19 @@ pub enum CourseStep {
 }
 
 impl Course {
-    /// `deadline` is the end of the generation. A chain of targets takes no longer until its first token than the slowest
+    /// `end` is that of the generation. A chain of targets takes no longer until its first token than the slowest
     /// of its upstreams may.
-    pub fn new(plan: Plan, deadline: Instant, now: Instant) -> Self {
+    pub fn new(plan: Plan, end: Instant, now: Instant) -> Self {
         let Plan { first, others, fallback_on, .. } = plan;
         let targets: Vec<_> = std::iter::once(first).chain(others).collect();
         let first_token = targets.iter().map(|planned| planned.target.server().terms().first_token).max();
-        let deadline = first_token.and_then(|time| now.checked_add(time)).map_or(deadline, |end| end.min(deadline));
         let candidates = targets.into_iter().enumerate().flat_map(|(place, planned)| {
             let PlannedTarget { target, keys } = planned;
             keys.into_iter().map(move |key| Candidate::new(target.clone(), place, key))
         });
-        Self { candidates: candidates.collect(), fallback_on, attempts: 0, deadline }
+        let candidates = candidates.collect();
+        let deadline = first_token_deadline(first_token, end, now);
+        Self { candidates, fallback_on, attempts: 0, committed: None, first_token, end, deadline }
     }
 
     /// Returns the time after which no attempt begins.
@@ -138,7 +153,10 @@ impl Course {
                     candidate.state = CandidateState::Untried;
                     return self.next(now);
                 }
-                CandidateState::LastResort(_) | CandidateState::Skipped | CandidateState::Finished => {}
+                CandidateState::InProgress
+                | CandidateState::LastResort(_)
+                | CandidateState::Skipped
+                | CandidateState::Finished => {}
             }
         }
         self.last_resort(now)
@@ -184,9 +202,62 @@ impl Course {
         } else {
             AttemptReason::Fallback
         };
-        let (target, key) = (candidate.target.clone(), candidate.key);
+        self.begin(at, reason, lease).map_or(CourseStep::End, CourseStep::Attempt)
+    }
+
+    fn begin(&mut self, at: usize, reason: AttemptReason, lease: AttemptLease) -> Option<NextAttempt> {
+        let candidate = self.candidates.get_mut(at)?;
+        candidate.state = CandidateState::InProgress;
         self.attempts += 1;
-        CourseStep::Attempt(NextAttempt { candidate: at, target, key, reason, lease })
+        let (number, target, key) = (AttemptNumber::new(self.attempts), candidate.target.clone(), candidate.key);
+        Some(NextAttempt { candidate: at, number, target, key, reason, lease })
+    }
+
+    /// Chooses an attempt to make beside a slow one: at another target, else with another key. Returns `None` if none is
+    /// left that was not tried, or the budget has no hedge left.
+    pub fn hedge(&mut self, slow: &NextAttempt, budget: &HedgeBudget, now: Instant) -> Option<NextAttempt> {
+        let place = self.candidates.get(slow.candidate)?.place;
+        let candidates = self.candidates.iter().enumerate();
+        let free = candidates.filter(|(_, other)| other.state == CandidateState::Untried && other.would_admit(now));
+        let (at, candidate) = free.min_by_key(|(at, other)| (other.place == place, *at))?;
+        budget.withdraw()?;
+        let lease = candidate.admit(now)?;
+        candidate.target.server().record_call(now);
+        self.begin(at, AttemptReason::Hedge, lease)
+    }
+
+    /// Records that the other of two attempts had its first token earlier. It did not fail, so its target may be tried again.
+    pub fn replace(&mut self, attempt: NextAttempt) {
+        let NextAttempt { candidate: at, reason, mut lease, .. } = attempt;
+        // A hedge had less time than usual.
+        if reason != AttemptReason::Hedge {
+            lease.record_replaced();
+        }
+        if let Some(candidate) = self.candidates.get_mut(at) {
+            candidate.state = if candidate.tried() { CandidateState::Finished } else { CandidateState::Untried };
+        }
+    }
+
+    /// Records that no other attempt replaces this one while its answer lasts.
+    pub fn commit(&mut self, attempt: NextAttempt) -> AttemptLease {
+        let NextAttempt { candidate: at, lease, .. } = attempt;
+        if let Some(candidate) = self.candidates.get_mut(at) {
+            candidate.state = CandidateState::Finished;
+            candidate.retries = candidate.retries.saturating_add(1);
+        }
+        self.committed = Some(at);
+        lease
+    }
+
+    /// Records that the committed answer broke after its first token. Its target is not tried again: it may be billed
+    /// for the answer, whatever the key. The others have as long until their first token as at the beginning.
+    pub fn record_break(&mut self, verdict: &FailureVerdict, now: Instant) {
+        match (verdict.next, self.committed.take()) {
+            (NextStep::OtherTargetIf(class), _) if !self.fallback_on.contains(&class) => self.finish_all(),
+            (_, Some(at)) => self.finish(at),
+            (_, None) => {}
+        }
+        self.deadline = first_token_deadline(self.first_token, self.end, now);
     }
 
     /// Records that an attempt failed before its first token.
@@ -210,17 +281,19 @@ impl Course {
             NextStep::OtherKeyOnly => {}
             NextStep::OtherTarget => self.finish(at),
             NextStep::OtherTargetIf(class) if self.fallback_on.contains(&class) => self.finish(at),
-            NextStep::OtherTargetIf(_) => {
-                for candidate in &mut self.candidates {
-                    candidate.state = CandidateState::Finished;
-                }
-            }
+            NextStep::OtherTargetIf(_) => self.finish_all(),
         }
     }
 
     fn repeat(&mut self, at: usize, state: CandidateState, can_repeat: bool) {
         if let Some(candidate) = self.candidates.get_mut(at).filter(|_| can_repeat) {
             candidate.state = state;
+        }
+    }
+
+    fn finish_all(&mut self) {
+        for candidate in &mut self.candidates {
+            candidate.state = CandidateState::Finished;
         }
     }
 
@@ -231,6 +304,10 @@ impl Course {
             candidate.state = CandidateState::Finished;
         }
     }
+}
+
+fn first_token_deadline(first_token: Option<Duration>, end: Instant, now: Instant) -> Instant {
+    first_token.and_then(|time| now.checked_add(time)).map_or(end, |deadline| deadline.min(end))
 }
 
 fn at_last(now: Instant, wait: Duration) -> CandidateState {
@@ -274,6 +351,16 @@ impl Candidate {
     }
 }
 
+impl AttemptNumber {
+    pub const fn new(number: usize) -> Self {
+        Self(number)
+    }
+
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
 impl AttemptReason {
     pub const fn name(self) -> &'static str {
         match self {
@@ -281,6 +368,7 @@ impl AttemptReason {
             Self::Retry => "retry",
             Self::OtherKey => "other_key",
             Self::Fallback => "fallback",
+            Self::Hedge => "hedge",
         }
     }
 }

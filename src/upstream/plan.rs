@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::policy::HedgeBudget;
 use super::upstream_server::UpstreamServer;
 use super::{Answer, AttemptTerms, Provider, UpstreamIdentity};
-use crate::domain::{ChatRequest, FallbackClass};
+use crate::domain::{ChatRequest, FallbackClass, HedgeDelay};
 
 /// The targets of a request, in the order in which they are tried.
 #[derive(Debug, Clone)]
@@ -22,6 +23,15 @@ pub struct Plan {
     pub first_token: Option<Duration>,
     /// The refusals after which another target is tried.
     pub fallback_on: Arc<[FallbackClass]>,
+    pub hedge: Option<HedgePolicy>,
+}
+
+/// When a second attempt begins beside one that has no token yet. The first token of the two wins.
+#[derive(Debug, Clone)]
+pub struct HedgePolicy {
+    pub delay: HedgeDelay,
+    /// Of all requests for the model.
+    pub budget: Arc<HedgeBudget>,
 }
 
 /// A target, and the order of its upstream's keys.
@@ -46,7 +56,7 @@ impl Plan {
     pub fn of(model: &str, first: Target, others: impl IntoIterator<Item = Target>) -> Self {
         let others = others.into_iter().map(PlannedTarget::with_all_keys).collect();
         let first = PlannedTarget::with_all_keys(first);
-        Self { model: model.into(), first, others, first_token: None, fallback_on: Arc::default() }
+        Self { model: model.into(), first, others, first_token: None, fallback_on: Arc::default(), hedge: None }
     }
 
     /// Returns all targets, in their order.

@@ -61,6 +61,8 @@ pub struct BreakerPass {
     pub model: AdmittedAs,
 }
 
+/// Answers after which the usual time to the first token of a model is known.
+const LEAST_KNOWN: usize = 20;
 /// Models whose health is recorded. The names come from callers if the settings have a pattern.
 const MOST_MODELS: usize = 1_000;
 
@@ -148,6 +150,13 @@ impl UpstreamServer {
         Some(model.times.expected()?.saturating_mul(model.in_flight.saturating_add(1)))
     }
 
+    /// Returns the time within which 95 % of the model's recent answers began; `None` while too few are known.
+    pub fn usual_first_token(&self, model: &str) -> Option<Duration> {
+        let state = self.lock();
+        let times = &state.models.get(model)?.times;
+        times.percentile(95).filter(|_| times.count() >= LEAST_KNOWN)
+    }
+
     /// Returns how long a model or its key rests from now on.
     pub fn rest(&self, model: &Arc<str>, key: usize, now: Instant) -> Duration {
         self.lock().rest(model, key, now)
@@ -190,14 +199,18 @@ impl UpstreamServer {
         let BreakerPass { connection, model: of_model } = admitted;
         match health {
             AttemptHealth::NoConnection => state.connections.failed(connection, now),
-            AttemptHealth::Success | AttemptHealth::Failure => state.connections.succeeded(connection, now),
+            AttemptHealth::Success | AttemptHealth::Failure | AttemptHealth::Responded => {
+                state.connections.succeeded(connection, now);
+            }
             AttemptHealth::Unknown => state.connections.returned(connection, now),
         }
         let Some(state) = state.model(model, &self.terms) else { return };
         match health {
             AttemptHealth::Success => state.breaker.succeeded(of_model, now),
             AttemptHealth::Failure => state.breaker.failed(of_model, now),
-            AttemptHealth::NoConnection | AttemptHealth::Unknown => state.breaker.returned(of_model, now),
+            AttemptHealth::NoConnection | AttemptHealth::Responded | AttemptHealth::Unknown => {
+                state.breaker.returned(of_model, now);
+            }
         }
         if matches!(health, AttemptHealth::Failure | AttemptHealth::NoConnection) {
             state.times.record_failure(self.terms.first_token, now);

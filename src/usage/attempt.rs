@@ -22,6 +22,8 @@ pub struct AttemptSubject {
 pub enum AttemptRole {
     /// Its answer is that of the generation.
     Winner,
+    /// Another attempt beside it had the first token earlier.
+    Hedged,
     Failed,
 }
 
@@ -41,11 +43,12 @@ impl AttemptSubject {
 }
 
 impl AttemptRole {
-    pub const ALL: [Self; 2] = [Self::Winner, Self::Failed];
+    pub const ALL: [Self; 3] = [Self::Winner, Self::Hedged, Self::Failed];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Winner => "winner",
+            Self::Hedged => "hedged",
             Self::Failed => "failed",
         }
     }

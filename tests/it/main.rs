@@ -36,6 +36,7 @@ mod evictions;
 mod exact_budgets;
 mod fairness;
 mod fan_out;
+mod fault_matrix;
 mod grace;
 mod import_cycles;
 mod in_flight;

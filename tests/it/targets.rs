@@ -8,10 +8,9 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokenrill::settings::{AliasSettings, BreakerSettings, Settings, UpstreamSettings};
-use tokio::sync::Mutex;
 
 use crate::support::answering_upstream::{HELD, WORDS, WORDS_TEXT};
-use crate::support::{Answer, AnsweringUpstream, Call, Service, Upstream, case, text};
+use crate::support::{Answer, AnsweringUpstream, Call, Service, Upstream, text};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -30,183 +29,8 @@ fn settings(base_urls: &[String], fast: &str) -> Settings {
     settings
 }
 
-/// Does to one call what a faulty upstream does. Returns it if its connection stays open.
-type Fault = fn(Call) -> futures_util::future::BoxFuture<'static, Option<Call>>;
-
-async fn refused(mut call: Call, status: u16, headers: &str, code: &str) -> Option<Call> {
+async fn refused(mut call: Call, status: u16, headers: &str, code: &str) {
     call.refuse(status, headers, &json!({"error": {"message": "words", "code": code}}).to_string()).await;
-    None
-}
-
-/// Sends the head of a stream.
-async fn with_head(mut call: Call) -> Option<Call> {
-    call.ok().await;
-    Some(call)
-}
-
-/// Sends the head of a stream, and one event.
-async fn with_event(mut call: Call, data: Value) -> Option<Call> {
-    call.ok().await;
-    call.data(data).await;
-    Some(call)
-}
-
-async fn with_role(call: Call) -> Option<Call> {
-    with_event(call, json!({"id": "c1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}))
-        .await
-}
-
-fn reset(call: Option<Call>) -> Option<Call> {
-    call?.reset();
-    None
-}
-
-async fn html(mut call: Call) -> Option<Call> {
-    call.raw("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 3\r\n\r\n<p>").await;
-    None
-}
-
-async fn only_done(mut call: Call) -> Option<Call> {
-    call.ok().await;
-    call.data("[DONE]").await;
-    None
-}
-
-/// A name, what happens to each call of the first target, and the number of its calls.
-type MatrixRow = (&'static str, Fault, usize);
-
-fn broken() -> Vec<MatrixRow> {
-    vec![
-        ("hang before the head", |call| Box::pin(async { Some(call) }), 1),
-        ("hang after the head", |call| Box::pin(with_head(call)), 1),
-        ("hang before the first token", |call| Box::pin(with_role(call)), 1),
-        (
-            "close before the head",
-            |call| {
-                Box::pin(async {
-                    drop(call);
-                    None
-                })
-            },
-            1,
-        ),
-        ("close after the head", |call| Box::pin(async { with_head(call).await.and(None) }), 1),
-        ("close before the first token", |call| Box::pin(async { with_role(call).await.and(None) }), 1),
-        ("reset before the head", |call| Box::pin(async { reset(Some(call)) }), 1),
-        ("reset after the head", |call| Box::pin(async { reset(with_head(call).await) }), 1),
-        ("reset before the first token", |call| Box::pin(async { reset(with_role(call).await) }), 1),
-        ("a wrong type", |call| Box::pin(html(call)), 1),
-        ("an empty answer", |call| Box::pin(only_done(call)), 1),
-        (
-            "an error in a 200",
-            |call| Box::pin(async { with_event(call, json!({"error": {"message": "words"}})).await.and(None) }),
-            2,
-        ),
-    ]
-}
-
-fn refusals() -> Vec<MatrixRow> {
-    vec![
-        ("401", |call| Box::pin(refused(call, 401, "", "invalid_api_key")), 1),
-        ("403", |call| Box::pin(refused(call, 403, "", "forbidden")), 1),
-        ("404", |call| Box::pin(refused(call, 404, "", "model_not_found")), 1),
-        ("408", |call| Box::pin(refused(call, 408, "", "timeout")), 2),
-        ("409", |call| Box::pin(refused(call, 409, "", "conflict")), 2),
-        ("429 with a wait", |call| Box::pin(refused(call, 429, "retry-after: 7\r\n", "rate_limit_exceeded")), 1),
-        ("429 without a wait", |call| Box::pin(refused(call, 429, "", "rate_limit_exceeded")), 1),
-        ("429 about money", |call| Box::pin(refused(call, 429, "", "insufficient_quota")), 1),
-        ("500", |call| Box::pin(refused(call, 500, "", "server_error")), 2),
-        ("502", |call| Box::pin(refused(call, 502, "", "bad_gateway")), 1),
-        ("503", |call| Box::pin(refused(call, 503, "", "overloaded")), 2),
-        ("503 with a wait", |call| Box::pin(refused(call, 503, "retry-after: 7\r\n", "overloaded")), 1),
-        ("504", |call| Box::pin(refused(call, 504, "", "timeout")), 1),
-        ("529", |call| Box::pin(refused(call, 529, "", "overloaded")), 2),
-    ]
-}
-
-/// Serves the faults of an upstream until the other future is complete; returns its output and the number of calls.
-async fn while_faulty<T>(upstream: &Upstream, fault: Fault, other: impl Future<Output = T>) -> (T, usize) {
-    let calls = Mutex::new((0, Vec::new()));
-    let serving = async {
-        while let Some(call) = upstream.next_call().await {
-            let open = fault(call).await;
-            let mut calls = calls.lock().await;
-            calls.0 += 1;
-            calls.1.extend(open);
-        }
-    };
-    let output = tokio::select! {
-        output = other => output,
-        () = serving => panic!("the upstream ended"),
-    };
-    (output, calls.into_inner().0)
-}
-
-/// Asks on the native wire; returns the text.
-async fn ask_native(service: &Service) -> String {
-    let request = service.generation(&json!({"input": "Hello", "model": "fast"})).header("accept", "text/event-stream");
-    let events = Answer::to(request).await.events().await;
-    assert_eq!(events.last().map(|event| event.name.as_str()), Some("done"), "{events:?}");
-    assert_eq!(events[0].data["model"], "fast", "callers see the alias");
-    text(&events)
-}
-
-/// Asks for a whole answer; returns the text.
-async fn ask_chat(service: &Service) -> String {
-    let body = json!({"model": "fast", "messages": [{"role": "user", "content": "Hello"}]});
-    let answer = Answer::to(service.request(Method::POST, "/v1/chat/completions").json(&body)).await;
-    assert_eq!(answer.status, 200);
-    let body = answer.json().await;
-    assert_eq!(body["model"], "fast", "callers see the alias");
-    body["choices"][0]["message"]["content"].as_str().expect("a text").to_owned()
-}
-
-#[tokio::test]
-async fn each_failure_before_the_first_token_goes_to_the_other_target_and_leaves_nothing_open() {
-    for (what, fault, calls) in broken().into_iter().chain(refusals()) {
-        for wire in ["native", "chat"] {
-            let answered = async {
-                let (a, b) = (Upstream::start().await, AnsweringUpstream::start().await);
-                let fast = "targets = [\"a/one\", \"b/words\"]\nfirst_token_timeout = \"200ms\"";
-                let mut settings = settings(&[a.base_url(), b.base_url()], fast);
-                // A whole answer has no first token to wait for.
-                settings.upstreams[0].always_stream = true;
-                let service = Service::with(settings).await;
-                let asking =
-                    async { if wire == "native" { ask_native(&service).await } else { ask_chat(&service).await } };
-                let (answer, made) = while_faulty(&a, fault, asking).await;
-                assert_eq!((answer.as_str(), made), (WORDS_TEXT, calls), "{wire}");
-                service.metric_becomes("tokenrill_generations_live", 0.0).await;
-                let fallbacks =
-                    r#"tokenrill_upstream_repeated_attempts_total{upstream="b",model="words",reason="fallback"}"#;
-                service.metric_becomes(fallbacks, 1.0).await;
-            };
-            case(&format!("{what}, {wire}"), answered).await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn fault_of_the_request_is_not_sent_to_another_target_unless_the_settings_say_so() {
-    for status in [400, 413, 422] {
-        for (fallback_on, succeeds) in [("", false), ("fallback_on = [\"rejected\"]", true)] {
-            let (a, b) = (Upstream::start().await, AnsweringUpstream::start().await);
-            let fast = format!("targets = [\"a/one\", \"b/words\"]\n{fallback_on}");
-            let service = Service::with(settings(&[a.base_url(), b.base_url()], &fast)).await;
-            let body = json!({"input": "Hello", "model": "fast"});
-            let asking = service.generate(&body);
-            let answered = async { asking.await.events().await };
-            let fault: Fault = match status {
-                400 => |call| Box::pin(refused(call, 400, "", "invalid_value")),
-                413 => |call| Box::pin(refused(call, 413, "", "invalid_value")),
-                _ => |call| Box::pin(refused(call, 422, "", "invalid_value")),
-            };
-            let (events, _) = while_faulty(&a, fault, answered).await;
-            let last = events.last().expect("an end");
-            assert_eq!(last.name, if succeeds { "done" } else { "failed" }, "{status}");
-            assert_eq!(b.calls("Hello"), usize::from(succeeds));
-        }
-    }
 }
 
 #[tokio::test]
@@ -385,4 +209,50 @@ async fn stop_while_the_first_target_is_silent_closes_it_and_asks_no_other() {
     assert_eq!(answer.events().await.last().map(|event| event.name.clone()).as_deref(), Some("cancelled"));
     tokio::time::sleep(SHORT).await; // Nothing can signal a request that is not made.
     assert!(!b.was_called());
+}
+
+#[tokio::test]
+async fn hedge_answers_beside_a_silent_target_which_is_closed_and_both_are_accounted() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    let fast = "targets = [\"a/one\", \"b/two\"]\nhedge = { after = \"100ms\", budget = 1 }";
+    let service = Service::with(settings(&[a.base_url(), b.base_url()], fast)).await;
+    let mut answer = service.generate(&json!({"input": "Hello", "model": "fast"})).await;
+    answer.expect("start").await;
+    let mut silent = a.call().await;
+    silent.ok().await;
+    let mut hedge = b.call().await;
+    hedge.ok().await;
+    hedge.text("Hello").await;
+    silent.closed().await;
+    hedge.finish("stop").await;
+    hedge.done().await;
+    let events = answer.events().await;
+    assert_eq!((text(&events).as_str(), events.last().map(|event| event.name.as_str())), ("Hello", Some("done")));
+    let repeated = r#"tokenrill_upstream_repeated_attempts_total{upstream="b",model="two",reason="hedge"}"#;
+    assert!((service.metric(repeated).await - 1.0).abs() < f64::EPSILON);
+    let usage = service.get("/v1/usage?by=upstream").await.json().await;
+    let outcomes: Vec<_> =
+        [&usage["data"][0], &usage["data"][1]].map(|row| (&row["upstream"], &row["cancelled"], &row["done"])).into();
+    assert_eq!(outcomes, [(&json!("a"), &json!(1), &json!(0)), (&json!("b"), &json!(0), &json!(1))]);
+    assert_eq!(usage["data"][0]["output_tokens"], 0, "only the prompt of the replaced attempt is counted");
+    service.metric_becomes("tokenrill_generations_live", 0.0).await;
+}
+
+#[tokio::test]
+async fn stop_during_a_hedge_closes_both_attempts() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    let fast = "targets = [\"a/one\", \"b/two\"]\nhedge = { after = \"100ms\", budget = 1 }";
+    let service = Service::with(settings(&[a.base_url(), b.base_url()], fast)).await;
+    let mut answer = service.generate(&json!({"input": "Hello", "model": "fast"})).await;
+    let id = answer.expect("start").await.generation().to_owned();
+    let mut calls = [a.call().await, b.call().await];
+    for call in &mut calls {
+        call.ok().await;
+    }
+    service.request(Method::POST, &format!("/v1/generations/{id}/cancel")).send().await.expect("a stop");
+    for call in &mut calls {
+        call.closed().await;
+    }
+    assert_eq!(answer.events().await.last().map(|event| event.name.clone()).as_deref(), Some("cancelled"));
+    assert!(!a.was_called() && !b.was_called());
 }

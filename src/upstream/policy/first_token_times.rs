@@ -41,6 +41,11 @@ impl FirstTokenTimes {
         self.estimate.as_ref().map(|estimate| Duration::from_secs_f64(estimate.seconds))
     }
 
+    /// Returns the number of recent answers.
+    pub fn count(&self) -> usize {
+        self.recent.len()
+    }
+
     /// Returns the time within which this percentage of the recent answers began; `None` before the first one.
     pub fn percentile(&self, percent: usize) -> Option<Duration> {
         if self.recent.is_empty() {

@@ -46,7 +46,9 @@ pub enum AttemptHealth {
     /// The upstream could not be reached, whatever the model.
     NoConnection,
     Failure,
-    /// Nothing, such as a rate limit or wrong credentials.
+    /// It responded, but not about its health: a rate limit, or wrong credentials.
+    Responded,
+    /// Nothing.
     Unknown,
 }
 
@@ -102,10 +104,12 @@ impl FailureVerdict {
             _ if report.is_some_and(is_about_money) => Self::of_money(retry_after),
             429 => {
                 let wait = retry_after.unwrap_or(ABOVE_RATE);
-                Self::new(NextStep::OtherKey { wait }, AttemptHealth::Unknown).with_rest(Resting::KeyForModel, wait)
+                Self::new(NextStep::OtherKey { wait }, AttemptHealth::Responded).with_rest(Resting::KeyForModel, wait)
             }
-            401 | 403 => Self::new(NextStep::OtherKeyOnly, AttemptHealth::Unknown).with_rest(Resting::Key, REFUSED_KEY),
-            404 => Self::new(NextStep::OtherTarget, AttemptHealth::Unknown).with_rest(Resting::Target, NO_MODEL),
+            401 | 403 => {
+                Self::new(NextStep::OtherKeyOnly, AttemptHealth::Responded).with_rest(Resting::Key, REFUSED_KEY)
+            }
+            404 => Self::new(NextStep::OtherTarget, AttemptHealth::Responded).with_rest(Resting::Target, NO_MODEL),
             503 | 529 => {
                 let verdict = Self::new(NextStep::SameKey { wait: retry_after }, AttemptHealth::Failure);
                 retry_after.map_or(verdict, |wait| verdict.with_rest(Resting::Target, wait))
@@ -130,7 +134,7 @@ impl FailureVerdict {
     }
 
     fn of_money(wait: Option<Duration>) -> Self {
-        Self::new(NextStep::OtherKeyOnly, AttemptHealth::Unknown).with_rest(Resting::Key, wait.unwrap_or(EMPTY_QUOTA))
+        Self::new(NextStep::OtherKeyOnly, AttemptHealth::Responded).with_rest(Resting::Key, wait.unwrap_or(EMPTY_QUOTA))
     }
 
     const fn new(next: NextStep, health: AttemptHealth) -> Self {
@@ -189,21 +193,21 @@ mod tests {
 
     #[test]
     fn each_status_has_its_step_its_rest_and_its_effect_on_the_breaker() {
-        use AttemptHealth::{Failure, Success, Unknown};
+        use AttemptHealth::{Failure, Responded, Success};
         let (again, other_key) = (|wait| NextStep::SameKey { wait }, |wait| NextStep::OtherKey { wait });
         let rejected = NextStep::OtherTargetIf(FallbackClass::Rejected);
         for (status, wait, next, rest, health) in [
             (400, None, rejected, None, Success),
-            (401, None, NextStep::OtherKeyOnly, Some((Resting::Key, REFUSED_KEY)), Unknown),
-            (402, None, NextStep::OtherKeyOnly, Some((Resting::Key, EMPTY_QUOTA)), Unknown),
-            (403, None, NextStep::OtherKeyOnly, Some((Resting::Key, REFUSED_KEY)), Unknown),
-            (404, None, NextStep::OtherTarget, Some((Resting::Target, NO_MODEL)), Unknown),
+            (401, None, NextStep::OtherKeyOnly, Some((Resting::Key, REFUSED_KEY)), Responded),
+            (402, None, NextStep::OtherKeyOnly, Some((Resting::Key, EMPTY_QUOTA)), Responded),
+            (403, None, NextStep::OtherKeyOnly, Some((Resting::Key, REFUSED_KEY)), Responded),
+            (404, None, NextStep::OtherTarget, Some((Resting::Target, NO_MODEL)), Responded),
             (408, None, again(None), None, Failure),
             (409, None, again(None), None, Failure),
             (413, None, rejected, None, Success),
             (422, None, rejected, None, Success),
-            (429, None, other_key(ABOVE_RATE), Some((Resting::KeyForModel, ABOVE_RATE)), Unknown),
-            (429, Some(WAIT), other_key(WAIT), Some((Resting::KeyForModel, WAIT)), Unknown),
+            (429, None, other_key(ABOVE_RATE), Some((Resting::KeyForModel, ABOVE_RATE)), Responded),
+            (429, Some(WAIT), other_key(WAIT), Some((Resting::KeyForModel, WAIT)), Responded),
             (500, None, again(None), None, Failure),
             (502, None, NextStep::OtherTarget, None, Failure),
             (503, None, again(None), None, Failure),
