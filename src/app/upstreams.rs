@@ -137,11 +137,12 @@ fn headers(upstream: &UpstreamSettings) -> Result<HeaderMap, AppError> {
 
 /// Returns how attempts at an upstream are repeated.
 const fn retry_terms(upstream: &UpstreamSettings) -> RetryTerms {
-    let UpstreamSettings { max_retries, retry_budget, breaker, first_token_timeout, .. } = upstream;
+    let UpstreamSettings { max_retries, retry_budget, breaker, first_token_timeout, cancel_bills, .. } = upstream;
     RetryTerms {
         max_retries: *max_retries,
         budget: RetryBudgetTerms { ratio: retry_budget.ratio, min_per_second: retry_budget.min_per_second },
         breaker: BreakerTerms { failures: breaker.failures, open: breaker.open },
         first_token: *first_token_timeout,
+        cancel_bills: *cancel_bills,
     }
 }

@@ -5,6 +5,7 @@
 mod account;
 mod budget;
 mod budget_period;
+mod cancel_bills;
 mod channel;
 mod channel_event;
 mod chat;
@@ -37,6 +38,7 @@ mod when_full;
 pub use account::Account;
 pub use budget::Budget;
 pub use budget_period::{BudgetPeriod, Month};
+pub use cancel_bills::CancelBills;
 pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
 pub use chat::{ChatRequest, OUTPUT_LIMITS, Prompt, number};

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
 use super::tokens::guess_prompt;
-use crate::domain::{FailureCode, Principal, Prompt, RequestId, Usage, Usd};
+use crate::domain::{CancelBills, FailureCode, Principal, Prompt, RequestId, TokenSource, Usage, Usd};
 use crate::telemetry::{GenerationLabels, Metrics, Outcome};
 use crate::upstream::{
     AttemptError, AttemptNumber, AttemptObserver, AttemptReason, Billed, Delivery, SentMark, Target,
@@ -84,11 +84,16 @@ impl Attempts {
     /// Returns the target that usage and cost are of: of the current attempt if it may be billed, else of the last one
     /// that may be.
     pub fn charged_target(&self) -> Target {
+        self.charged().map_or_else(|| self.planned.clone(), |attempt| attempt.target)
+    }
+
+    /// Returns the attempt that usage and cost are of.
+    fn charged(&self) -> Option<Attempt> {
         let attempts = self.lock();
         let may_be_billed = |attempt: &&Attempt| attempt.billed() == Billed::Maybe;
         let current = current(&attempts);
         let charged = current.filter(may_be_billed).or_else(|| attempts.iter().rfind(may_be_billed)).or(current);
-        charged.map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
+        charged.cloned()
     }
 
     /// Returns whether an attempt may cost something.
@@ -102,9 +107,17 @@ impl Attempts {
         current(&self.lock()).map(|attempt| attempt.sent.delivery()).unwrap_or_default()
     }
 
-    /// Returns what the tokens cost at the target that is charged for them; `None` if that is unknown.
+    /// Returns what the tokens cost at the target that is charged for them, as the ledger has it; `None` if that is
+    /// unknown.
     pub fn cost(&self, usage: &Usage) -> Option<Usd> {
-        let target = self.charged_target();
+        let charged = self.charged();
+        let target = charged.as_ref().map_or(&self.planned, |attempt| &attempt.target);
+        let is_known = usage.output_tokens.is_some();
+        let reserved = &self.context.reserved;
+        let usage = match charged.as_ref().map(|attempt| attempt.charge(AttemptUsage::Known(*usage), reserved)) {
+            Some(AttemptUsage::AsReserved) if is_known => reserved,
+            _ => usage,
+        };
         self.context.ledger.cost(&target.upstream().name, target.model(), usage)
     }
 
@@ -154,23 +167,22 @@ impl Attempts {
         let Some(current) = current(&made) else { return };
         self.settle_without_answer(made.iter().filter(|attempt| attempt.number != current.number));
         let Some(end) = current.end else { return };
-        let usage = if end.billed == Billed::No { AttemptUsage::Unbilled } else { usage };
+        let charge = current.charge(usage, &self.context.reserved);
+        let usage = if end.billed == Billed::No { AttemptUsage::Unbilled } else { charge };
         current.entry.settle(end.outcome, end.role, usage);
     }
 
     /// Settles attempts that others replaced. Their answers never began, so the upstream may charge for the prompt.
     fn settle_without_answer<'a>(&self, attempts: impl Iterator<Item = &'a Attempt>) {
-        for Attempt { end, entry, .. } in attempts {
-            let Some(AttemptEnd { outcome, billed, role, .. }) = end else { continue };
+        for attempt in attempts {
+            let Some(AttemptEnd { outcome, billed, role, .. }) = attempt.end else { continue };
+            let input_tokens = guess_prompt(&self.context.prompt);
+            let prompt = Usage { input_tokens, output_tokens: Some(0), ..Usage::default() };
             let usage = match billed {
                 Billed::No => AttemptUsage::Unbilled,
-                Billed::Maybe => AttemptUsage::Known(Usage {
-                    input_tokens: guess_prompt(&self.context.prompt),
-                    output_tokens: Some(0),
-                    ..Usage::default()
-                }),
+                Billed::Maybe => attempt.charge(AttemptUsage::Known(prompt), &self.context.reserved),
             };
-            entry.settle(*outcome, *role, usage);
+            attempt.entry.settle(outcome, role, usage);
         }
     }
 
@@ -246,6 +258,42 @@ impl Attempt {
     pub fn billed(&self) -> Billed {
         self.end.map_or_else(|| self.sent.get().into(), |end| end.billed)
     }
+
+    /// Returns what the attempt is charged if it has used this much. An upstream that goes on with an answer whose call
+    /// was closed bills all of it: then at least what was reserved.
+    fn charge(&self, usage: AttemptUsage, reserved: &Usage) -> AttemptUsage {
+        let goes_on = self.target.server().terms().cancel_bills == CancelBills::All
+            && self.end.is_some_and(|end| end.was_closed_here());
+        match usage {
+            AttemptUsage::Known(used) if goes_on && used.total() <= reserved.total() => AttemptUsage::AsReserved,
+            AttemptUsage::Known(used) if goes_on => {
+                AttemptUsage::Known(Usage { source: TokenSource::Estimated, ..used })
+            }
+            usage => usage,
+        }
+    }
+}
+
+impl AttemptEnd {
+    /// Returns whether this service closed the connection before the answer was complete, so that the upstream may go on
+    /// with it.
+    const fn was_closed_here(&self) -> bool {
+        match (self.outcome, self.code) {
+            (Outcome::Cancelled, _) => true,
+            (Outcome::Failed, Some(code)) => matches!(
+                code,
+                FailureCode::UpstreamTimeout
+                    | FailureCode::UpstreamMalformed
+                    | FailureCode::DeadlineExceeded
+                    | FailureCode::TooLarge
+                    | FailureCode::Overloaded
+                    | FailureCode::ShuttingDown
+                    | FailureCode::ReplicaLost
+                    | FailureCode::Internal
+            ),
+            (Outcome::Done | Outcome::Failed, _) => false,
+        }
+    }
 }
 
 /// Returns the attempt whose answer is the generation's, as far as is known: the first that is open, else the last one with
@@ -264,8 +312,7 @@ pub fn labels(target: &Target) -> GenerationLabels<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::TokenSource;
-    use crate::upstream::{AttemptErrorKind, ScriptedProvider, Sent};
+    use crate::upstream::{AttemptErrorKind, RetryTerms, ScriptedProvider, Sent, UpstreamServer};
     use crate::usage::{UsageDimension, UsageQuery, UsageRow};
 
     fn target(upstream: &str) -> Target {
@@ -273,16 +320,19 @@ mod tests {
     }
 
     fn attempts(metrics: &Arc<Metrics>) -> Attempts {
-        let context = AttemptContext {
+        Attempts::new(context(Usage::default()), target("a"), Arc::clone(metrics))
+    }
+
+    fn context(reserved: Usage) -> AttemptContext {
+        AttemptContext {
             request_id: RequestId::random(),
             model: "m".into(),
             prompt: Arc::default(),
             messages: UpstreamMessages::Log,
             principal: Principal::Anonymous,
-            reserved: Usage::default(),
+            reserved,
             ledger: Ledger::default(),
-        };
-        Attempts::new(context, target("a"), Arc::clone(metrics))
+        }
     }
 
     fn refused() -> AttemptError {
@@ -444,6 +494,35 @@ mod tests {
             attempts.end(Outcome::Cancelled, None);
             assert_eq!((roles(&attempts), attempts.target()), (expected, target("a")));
         }
+    }
+
+    #[test]
+    fn closed_attempt_counts_at_its_reservation_if_the_upstream_bills_all_of_it() {
+        let reserved = Usage { input_tokens: 10, output_tokens: Some(90), ..Usage::default() };
+        let used = |tokens| Usage { input_tokens: 10, output_tokens: Some(tokens), ..Usage::default() };
+        let charged = |cancel_bills, (outcome, code): (Outcome, Option<FailureCode>), tokens| {
+            let attempts = Attempts::new(context(reserved), target("a"), Metrics::new());
+            let terms = RetryTerms { cancel_bills, ..RetryTerms::default() };
+            let server = UpstreamServer::new(ScriptedProvider::new("a", []), Vec::new(), terms);
+            let sent = SentMark::default();
+            attempts.attempt_began(AttemptNumber::new(1), &Target::new(server, "m"), &sent, AttemptReason::First);
+            sent.set();
+            attempts.end(outcome, code);
+            attempts.settle(AttemptUsage::Known(used(tokens)));
+            let rows = attempts.context.ledger.rows(&UsageQuery::default());
+            rows.first().map(|row| row.totals.output_tokens)
+        };
+        let stopped = (Outcome::Cancelled, None);
+        assert_eq!(charged(CancelBills::Partial, stopped, 5), Some(5));
+        assert_eq!(charged(CancelBills::All, stopped, 5), Some(90));
+        assert_eq!(charged(CancelBills::All, stopped, 200), Some(200), "more than was reserved");
+        for code in [FailureCode::DeadlineExceeded, FailureCode::UpstreamTimeout, FailureCode::ShuttingDown] {
+            assert_eq!(charged(CancelBills::All, (Outcome::Failed, Some(code)), 5), Some(90), "{code:?}");
+        }
+        for code in [FailureCode::UpstreamDisconnected, FailureCode::UpstreamError] {
+            assert_eq!(charged(CancelBills::All, (Outcome::Failed, Some(code)), 5), Some(5), "{code:?}");
+        }
+        assert_eq!(charged(CancelBills::All, (Outcome::Done, None), 5), Some(5));
     }
 
     fn roles(attempts: &Attempts) -> Vec<(Outcome, AttemptRole)> {

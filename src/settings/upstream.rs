@@ -9,7 +9,7 @@ use super::keys::{DURATION, SIZE, SettingSection, TEXT, UPSTREAMS, VARIABLE, key
 use super::retries::{BreakerSettings, RetryBudgetSettings};
 use super::units::Size;
 use super::{Secret, SettingsError, units, upstream_keys};
-use crate::domain::ErrorMessages;
+use crate::domain::{CancelBills, ErrorMessages};
 
 /// An upstream server, written as `[[upstreams]]`. Only the settings file can contain one.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -50,6 +50,8 @@ pub struct UpstreamSettings {
     pub retry_budget: RetryBudgetSettings,
     #[serde(default)]
     pub breaker: BreakerSettings,
+    #[serde(default)]
+    pub cancel_bills: CancelBills,
     #[serde(default)]
     pub errors: ErrorMessages,
     #[serde(default)]
@@ -174,6 +176,12 @@ pub(super) const SECTION: SettingSection = SettingSection {
              upstream has recovered. A model has its own breaker; connections that fail have one for all models.",
         ),
         key(
+            "upstreams.cancel_bills",
+            "\"partial\" or \"all\"",
+            "What the provider bills for a call that Tokenrill closed: \"partial\", what was produced until then, or \
+             \"all\", the whole answer, which it goes on to produce. With \"all\" such a call counts at its reservation.",
+        ),
+        key(
             "upstreams.errors",
             "\"pass\" or \"hide\"",
             "Whether the upstream's messages about errors in a caller's request are passed to the caller, masked: \
@@ -241,6 +249,7 @@ idle_timeout = \"1m\"
 max_retries = 2
 retry_budget = { ratio = 0.2, min_per_second = 1 }
 breaker = { failures = 5, open = \"15s\" }
+cancel_bills = \"partial\"
 errors = \"pass\"
 always_stream = false
 max_event = \"4MiB\"
@@ -300,6 +309,7 @@ impl UpstreamSettings {
             max_retries: max_retries(),
             retry_budget: RetryBudgetSettings::default(),
             breaker: BreakerSettings::default(),
+            cancel_bills: CancelBills::default(),
             errors: ErrorMessages::default(),
             always_stream: false,
             max_event: max_event(),

@@ -13,6 +13,7 @@ use super::policy::{
 };
 use super::upstream_status::{KeyStatus, ModelStatus, UpstreamBreakers, UpstreamStatus};
 use super::{Provider, UpstreamIdentity};
+use crate::domain::CancelBills;
 
 /// One upstream of the settings.
 pub struct UpstreamServer {
@@ -24,7 +25,7 @@ pub struct UpstreamServer {
     state: Mutex<ServerState>,
 }
 
-/// How attempts at an upstream are repeated.
+/// How attempts at an upstream are repeated, and what those cost that are not carried out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryTerms {
     /// Retries of one request at one target.
@@ -33,6 +34,8 @@ pub struct RetryTerms {
     pub breaker: BreakerTerms,
     /// Until the first token (`upstreams.first_token_timeout`).
     pub first_token: Duration,
+    /// What an attempt costs that this service closed (`upstreams.cancel_bills`).
+    pub cancel_bills: CancelBills,
 }
 
 struct ServerState {
@@ -312,6 +315,7 @@ impl Default for RetryTerms {
             budget: RetryBudgetTerms { ratio: 0.2, min_per_second: 1 },
             breaker: BreakerTerms { failures: 5, open: Duration::from_secs(15) },
             first_token: Duration::from_mins(2),
+            cancel_bills: CancelBills::Partial,
         }
     }
 }

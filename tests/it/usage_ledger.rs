@@ -210,6 +210,29 @@ async fn whole_answer_that_is_cut_off_counts_at_its_reservation() {
     );
 }
 
+#[tokio::test]
+async fn stopped_answer_counts_at_its_reservation_at_an_upstream_that_bills_all_of_it() {
+    let upstream = Upstream::start().await;
+    let mut settings = priced(&upstream);
+    settings.upstreams[0].cancel_bills = toml::Value::from("all").try_into().expect("a setting");
+    let service = Service::with(settings).await;
+    let mut viewer = service.generate(&json!({"input": "Hello", "model": "m", "max_completion_tokens": 100})).await;
+    let id = viewer.expect("start").await.generation().to_owned();
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.data(json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})).await;
+    call.text("words").await;
+    viewer.expect("delta").await;
+    Answer::to(service.request(Method::POST, &format!("/v1/generations/{id}/cancel"))).await;
+    let event = viewer.expect("cancelled").await;
+    // What was produced, and what the provider may bill: 3 * 2 + 100 * 10 millionths.
+    assert_eq!(event.data["usage"]["output_tokens"], 1);
+    assert_eq!(event.data["cost"].to_string(), "0.001006");
+    let row = service.get("/v1/usage").await.json().await["data"][0].clone();
+    assert_eq!((&row["output_tokens"], &row["estimated"]), (&json!(100), &json!(1)), "{row}");
+    assert_eq!(row["cost"].to_string(), "0.001006");
+}
+
 /// The folder of a test's ledger, which is removed at its end.
 struct Folder(PathBuf);
 
