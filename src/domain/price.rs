@@ -19,6 +19,9 @@ pub struct ModelPrice {
     pub cache_read: Option<TokenPrice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write: Option<TokenPrice>,
+    /// Of cache writes that are kept for an hour; without it they have the price of the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h: Option<TokenPrice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<TokenPrice>,
     #[serde(skip_serializing_if = "Option::is_none")]

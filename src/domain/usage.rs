@@ -16,6 +16,8 @@ pub struct Usage {
     pub cache_read_tokens: Option<u64>,
     /// The part of `input_tokens` that was written to the provider's prompt cache.
     pub cache_write_tokens: Option<u64>,
+    /// The part of `cache_write_tokens` that is kept for an hour.
+    pub cache_write_1h_tokens: Option<u64>,
     /// The part of `input_tokens` that was audio.
     pub input_audio_tokens: Option<u64>,
     /// Tokens of the answer. `None` if they are unknown, because a whole answer was requested and did not arrive.
@@ -53,6 +55,7 @@ pub struct UsageReport {
     pub input_tokens: Option<u64>,
     pub cache_read_tokens: Option<u64>,
     pub cache_write_tokens: Option<u64>,
+    pub cache_write_1h_tokens: Option<u64>,
     pub input_audio_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
     pub reasoning_tokens: Option<u64>,
@@ -68,6 +71,7 @@ impl UsageReport {
             input_tokens: later.input_tokens.or(self.input_tokens),
             cache_read_tokens: later.cache_read_tokens.or(self.cache_read_tokens),
             cache_write_tokens: later.cache_write_tokens.or(self.cache_write_tokens),
+            cache_write_1h_tokens: later.cache_write_1h_tokens.or(self.cache_write_1h_tokens),
             input_audio_tokens: later.input_audio_tokens.or(self.input_audio_tokens),
             output_tokens: later.output_tokens.or(self.output_tokens),
             reasoning_tokens: later.reasoning_tokens.or(self.reasoning_tokens),
@@ -90,6 +94,7 @@ impl UsageReport {
             input_tokens: self.input_tokens.unwrap_or(estimate.input_tokens),
             cache_read_tokens: self.cache_read_tokens,
             cache_write_tokens: self.cache_write_tokens,
+            cache_write_1h_tokens: self.cache_write_1h_tokens,
             input_audio_tokens: self.input_audio_tokens,
             output_tokens: self.output_tokens.or(estimate.output_tokens),
             reasoning_tokens: self.reasoning_tokens,

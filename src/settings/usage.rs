@@ -10,9 +10,9 @@ use super::keys::{SettingSection, TEXT, key};
 pub(super) const PRICES: &str = "prices";
 
 /// The prices of a model.
-pub(super) const PRICE_KINDS: [&str; 7] =
-    ["input", "cache_read", "cache_write", "output", "reasoning", "input_audio", "output_audio"];
-pub(super) const PRICE_TABLE: &str = "a table of the prices input, cache_read, cache_write, output, reasoning, \
+pub(super) const PRICE_KINDS: [&str; 8] =
+    ["input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning", "input_audio", "output_audio"];
+pub(super) const PRICE_TABLE: &str = "a table of the prices input, cache_read, cache_write, cache_write_1h, output, reasoning, \
                                       input_audio and output_audio";
 pub(super) const PRICE: &str = "a price in US dollars for a million tokens, from 0 to 1000000 with at most nine decimal \
                                 places, such as 2.5";
@@ -58,7 +58,7 @@ pub(super) const PRICE_SECTION: SettingSection = SettingSection {
         "written as tables, each under its own [prices.\"model\"], with prices in US dollars for a million tokens",
         "The prices of models, in US dollars for a million tokens. The name is the one that the upstream is asked for, \
          with the upstream before it or alone: \"upstream/model\" takes precedence over \"model\". A token is charged \
-         once: cache_read, cache_write and input_audio are parts of input, reasoning and output_audio parts of output, \
+         once: cache_read, cache_write, of it cache_write_1h (kept for an hour), and input_audio are parts of input, reasoning and output_audio parts of output, \
          and a part without a price of its own has that of the whole. The cost of a model without a price is unknown. \
          Reloaded at SIGHUP. Default: none. In the environment: { \"gpt-x\" = { input = 2.5, output = 10 } }.",
     )
@@ -72,6 +72,7 @@ pub(super) const PRICE_SECTION: SettingSection = SettingSection {
          input = 3\n\
          cache_read = 0.3\n\
          cache_write = 3.75\n\
+         cache_write_1h = 6\n\
          output = 15\n\
          reasoning = 15\n\
          input_audio = 40\n\

@@ -11,9 +11,12 @@ type PricedPart = (Option<u64>, Option<TokenPrice>);
 /// Totals include their parts, so each token is charged once: as its part if that has a price of its own, else at the
 /// price of the total. Parts that exceed their total are cut. Rounds once, to the nearest nano-dollar.
 pub fn cost_of(usage: &Usage, price: &ModelPrice) -> Option<Usd> {
-    let input: [PricedPart; 3] = [
+    let written = usage.cache_write_tokens.unwrap_or_default();
+    let for_an_hour = usage.cache_write_1h_tokens.unwrap_or_default().min(written);
+    let input: [PricedPart; 4] = [
         (usage.cache_read_tokens, price.cache_read),
-        (usage.cache_write_tokens, price.cache_write),
+        (Some(for_an_hour), price.cache_write_1h.or(price.cache_write)),
+        (Some(written - for_an_hour), price.cache_write),
         (usage.input_audio_tokens, price.input_audio),
     ];
     let output: [PricedPart; 2] =
@@ -62,6 +65,7 @@ mod tests {
             input: price("2.5"),
             cache_read: price("0.25"),
             cache_write: price("3.125"),
+            cache_write_1h: price("5"),
             output: price("10"),
             reasoning: price("12"),
             input_audio: price("40"),
@@ -84,7 +88,13 @@ mod tests {
         };
         // 300,000 at 2.5, 600,000 at 0.25 and 100,000 at 3.125.
         assert_eq!(dollars(&usage, &full()).as_deref(), Some("1.2125"));
-        let without = ModelPrice { cache_read: None, cache_write: None, ..full() };
+        // Half of what was written is kept for an hour, at 5; without a price of its own at 3.125.
+        let hour = Usage { cache_write_1h_tokens: Some(50_000), ..usage };
+        assert_eq!(dollars(&hour, &full()).as_deref(), Some("1.30625"));
+        assert_eq!(dollars(&hour, &ModelPrice { cache_write_1h: None, ..full() }).as_deref(), Some("1.2125"));
+        let more_than_written = Usage { cache_write_1h_tokens: Some(u64::MAX), ..usage };
+        assert_eq!(dollars(&more_than_written, &full()).as_deref(), Some("1.4"));
+        let without = ModelPrice { cache_read: None, cache_write: None, cache_write_1h: None, ..full() };
         assert_eq!(dollars(&usage, &without).as_deref(), Some("2.5"));
     }
 
@@ -141,6 +151,7 @@ mod tests {
         let every = ModelPrice {
             cache_read: one,
             cache_write: one,
+            cache_write_1h: one,
             reasoning: one,
             input_audio: one,
             output_audio: one,
@@ -154,6 +165,7 @@ mod tests {
                 input_tokens: input,
                 cache_read_tokens: Some(random(input)),
                 cache_write_tokens: Some(random(input)),
+                cache_write_1h_tokens: Some(random(input)),
                 input_audio_tokens: Some(random(input)),
                 output_tokens: Some(output),
                 reasoning_tokens: Some(random(output)),

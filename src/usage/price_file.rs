@@ -36,6 +36,7 @@ struct ListedPrice {
     input_cost_per_token: Option<Box<RawValue>>,
     cache_read_input_token_cost: Option<Box<RawValue>>,
     cache_creation_input_token_cost: Option<Box<RawValue>>,
+    cache_creation_input_token_cost_above_1hr: Option<Box<RawValue>>,
     output_cost_per_token: Option<Box<RawValue>>,
     output_cost_per_reasoning_token: Option<Box<RawValue>>,
     input_cost_per_audio_token: Option<Box<RawValue>>,
@@ -79,6 +80,10 @@ impl ListedPrice {
             input: read("input_cost_per_token", &self.input_cost_per_token)?,
             cache_read: read("cache_read_input_token_cost", &self.cache_read_input_token_cost)?,
             cache_write: read("cache_creation_input_token_cost", &self.cache_creation_input_token_cost)?,
+            cache_write_1h: read(
+                "cache_creation_input_token_cost_above_1hr",
+                &self.cache_creation_input_token_cost_above_1hr,
+            )?,
             output: read("output_cost_per_token", &self.output_cost_per_token)?,
             reasoning: read("output_cost_per_reasoning_token", &self.output_cost_per_reasoning_token)?,
             input_audio: read("input_cost_per_audio_token", &self.input_cost_per_audio_token)?,
@@ -107,6 +112,7 @@ mod tests {
         let json = r#"{
             "sample_spec": {"max_tokens": "a legacy field", "input_cost_per_token": 0.0, "mode": "one of: chat"},
             "gpt-x": {"input_cost_per_token": 2.5e-06, "cache_read_input_token_cost": 1.25e-06,
+                "cache_creation_input_token_cost": 3e-06, "cache_creation_input_token_cost_above_1hr": 5e-06,
                 "output_cost_per_token": 1e-05, "output_cost_per_reasoning_token": null,
                 "input_cost_per_token_above_200k_tokens": 5e-06, "litellm_provider": "openai"},
             "groq/llama": {"input_cost_per_token": "0.00000005", "output_cost_per_token": 0.00000008},
@@ -114,8 +120,14 @@ mod tests {
         }"#;
         let prices = parse_prices(json).expect("prices");
         assert_eq!(prices.keys().collect::<Vec<_>>(), ["gpt-x", "groq/llama", "sample_spec"]);
-        let gpt =
-            ModelPrice { input: price("2.5"), cache_read: price("1.25"), output: price("10"), ..ModelPrice::default() };
+        let gpt = ModelPrice {
+            input: price("2.5"),
+            cache_read: price("1.25"),
+            cache_write: price("3"),
+            cache_write_1h: price("5"),
+            output: price("10"),
+            ..ModelPrice::default()
+        };
         assert_eq!(prices.get("gpt-x"), Some(&gpt));
         let llama = ModelPrice { input: price("0.05"), output: price("0.08"), ..ModelPrice::default() };
         assert_eq!(prices.get("groq/llama"), Some(&llama));

@@ -189,6 +189,7 @@ impl World {
             affinity: Affinity::Off,
             fallback_on: [].into(),
             first_token: None,
+            hedge: None,
         };
         let demo =
             ScriptedUpstream { identity: Arc::clone(test_identity()), script: Arc::clone(&scripts[0]), gate: opened };

@@ -10,6 +10,8 @@ pub struct MessageUsage {
     /// Without the cached tokens.
     input: Option<u64>,
     cache_write: Option<u64>,
+    /// Of `cache_write`.
+    cache_write_1h: Option<u64>,
     cache_read: Option<u64>,
     /// With the thinking.
     output: Option<u64>,
@@ -27,9 +29,11 @@ impl MessageUsage {
     /// Reads the usage of `message_delta`.
     pub fn update(&mut self, usage: &Object) {
         let details = usage.present("output_tokens_details").and_then(Tree::as_object);
+        let writes = usage.present("cache_creation").and_then(Tree::as_object);
         for (figure, later) in [
             (&mut self.input, tokens(usage, "input_tokens")),
             (&mut self.cache_write, tokens(usage, "cache_creation_input_tokens")),
+            (&mut self.cache_write_1h, writes.and_then(|writes| tokens(writes, "ephemeral_1h_input_tokens"))),
             (&mut self.cache_read, tokens(usage, "cache_read_input_tokens")),
             (&mut self.output, tokens(usage, "output_tokens")),
             (&mut self.thinking, details.and_then(|details| tokens(details, "thinking_tokens"))),
@@ -46,6 +50,7 @@ impl MessageUsage {
             input_tokens: input,
             cache_read_tokens: self.cache_read,
             cache_write_tokens: self.cache_write,
+            cache_write_1h_tokens: self.cache_write_1h,
             output_tokens: self.output,
             reasoning_tokens: self.thinking,
             ..UsageReport::default()
@@ -93,5 +98,20 @@ mod tests {
         let mut usage = MessageUsage::default();
         usage.begin(&object(r#"{"input_tokens":"x","output_tokens":-1}"#));
         assert_eq!(usage.report(), UsageReport::default());
+    }
+
+    #[test]
+    fn cache_writes_for_an_hour_are_a_part_of_all_cache_writes() {
+        let mut usage = MessageUsage::default();
+        usage.begin(&object(
+            r#"{"input_tokens":3,"cache_creation_input_tokens":20,
+                "cache_creation":{"ephemeral_5m_input_tokens":8,"ephemeral_1h_input_tokens":12},"output_tokens":1}"#,
+        ));
+        usage.update(&object(r#"{"cache_creation":null,"output_tokens":5}"#));
+        let report = usage.report();
+        assert_eq!(
+            (report.input_tokens, report.cache_write_tokens, report.cache_write_1h_tokens),
+            (Some(23), Some(20), Some(12))
+        );
     }
 }

@@ -154,6 +154,7 @@ mod tests {
         input_tokens: 0,
         cache_read_tokens: None,
         cache_write_tokens: None,
+        cache_write_1h_tokens: None,
         input_audio_tokens: None,
         output_tokens: None,
         reasoning_tokens: None,
