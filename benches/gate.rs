@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use tokenrill::auth::{ApiKey, Credential, Gate, Grant, Identity, NewKey, Resource, Scopes, Tickets};
-use tokenrill::domain::{Account, GenerationId, Principal, Quota, Timestamp};
+use tokenrill::domain::{Account, GenerationId, Principal, Quota, Timestamp, Usd};
 use tokenrill::limits::{GenerationDemand, Limiter, Policy, Settlement, Spender, WaitPolicy};
 
 const BOUND: Duration = Duration::from_micros(20);
@@ -84,7 +84,13 @@ fn main() -> ExitCode {
         let at_once = async {
             let request = limits.take_request(&spender).await.expect("there is enough");
             let (spender, model) = (spender.clone(), "m".to_owned());
-            let demand = GenerationDemand { spender, model, tokens: 500, wait_policy: WaitPolicy::Refuses };
+            let demand = GenerationDemand {
+                spender,
+                model,
+                tokens: 500,
+                cost: Usd::default(),
+                wait_policy: WaitPolicy::Refuses,
+            };
             let permit = limits.admit(demand, request).await.expect("there is enough");
             black_box(permit.slot).release().await;
             permit.reservations.settle(Settlement::Used(black_box(400))).await;

@@ -24,6 +24,7 @@ fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Usd, D::Error> {
     Ok(most)
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 fn write<S: Serializer>(most: &Usd, serializer: S) -> Result<S::Ok, S::Error> {
     // As `TokenPrice`: the shortest text of this float is the decimal number again.
     serializer.serialize_f64(most.to_string().parse().unwrap_or_default())

@@ -1,5 +1,6 @@
 //! The usage of a generation: tokens and time.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,8 @@ pub struct Usage {
     pub cache_read_tokens: Option<u64>,
     /// The part of `input_tokens` that was written to the provider's prompt cache.
     pub cache_write_tokens: Option<u64>,
-    /// The part of `cache_write_tokens` that is kept for an hour.
-    pub cache_write_1h_tokens: Option<u64>,
+    /// The part of `cache_write_tokens` that is kept for an hour. In 32 bits, so that it takes no more room.
+    pub cache_write_1h_tokens: Option<NonZeroU32>,
     /// The part of `input_tokens` that was audio.
     pub input_audio_tokens: Option<u64>,
     /// Tokens of the answer. `None` if they are unknown, because a whole answer was requested and did not arrive.
@@ -55,7 +56,7 @@ pub struct UsageReport {
     pub input_tokens: Option<u64>,
     pub cache_read_tokens: Option<u64>,
     pub cache_write_tokens: Option<u64>,
-    pub cache_write_1h_tokens: Option<u64>,
+    pub cache_write_1h_tokens: Option<NonZeroU32>,
     pub input_audio_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
     pub reasoning_tokens: Option<u64>,
@@ -63,6 +64,11 @@ pub struct UsageReport {
 }
 
 impl UsageReport {
+    /// Returns a number of tokens as [`UsageReport::cache_write_1h_tokens`], at most 2^32 - 1.
+    pub fn hour_tokens(tokens: u64) -> Option<NonZeroU32> {
+        NonZeroU32::new(u32::try_from(tokens).unwrap_or(u32::MAX))
+    }
+
     /// Returns this report with the counts of a later report of the same answer. Counts that the later one lacks are
     /// kept.
     #[must_use]

@@ -8,7 +8,7 @@ use super::room::Full;
 use crate::domain::{Budget, Timestamp, Usd};
 
 /// Why a call to the limits fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitError {
     Exceeded(Exceeded),
     /// The limits did not answer in time. Whatever the call reserved is released in the background.
@@ -16,20 +16,21 @@ pub enum LimitError {
 }
 
 /// A request exceeds a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exceeded {
     pub limit: ExceededLimit,
     /// Time until the limit allows the request, if no other request takes the capacity.
     pub wait: Option<Duration>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExceededLimit {
     RequestsPerMinute(NonZeroU32),
     TokensPerMinute(NonZeroU32),
     PublishesPerMinute(NonZeroU32),
     Generations,
-    Budget(BudgetExceeded),
+    /// Boxed, so that the errors of other limits stay small.
+    Budget(Box<BudgetExceeded>),
 }
 
 /// A generation may cost more than the budget leaves.
@@ -45,7 +46,7 @@ pub struct BudgetExceeded {
 }
 
 impl ExceededLimit {
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::RequestsPerMinute(_) => "requests",
             Self::TokensPerMinute(_) => "tokens",
@@ -85,7 +86,7 @@ impl BudgetExceeded {
 
 impl From<BudgetExceeded> for LimitError {
     fn from(exceeded: BudgetExceeded) -> Self {
-        Self::Exceeded(Exceeded { limit: ExceededLimit::Budget(exceeded), wait: None })
+        Self::Exceeded(Exceeded { limit: ExceededLimit::Budget(Box::new(exceeded)), wait: None })
     }
 }
 

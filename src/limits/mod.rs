@@ -47,7 +47,7 @@
 //!    or what it would remove has expired.
 //! 9. **Spent money stays spent.** What is reserved of a budget and not settled counts as spent until the period ends.
 //! 10. **Events are counted at least once.** A published event has no id: a repeat of [`Limits::publish`] after a lost
-//!    reply may count it twice.
+//!     reply may count it twice.
 
 mod budgets;
 mod estimates;

@@ -12,7 +12,7 @@ type PricedPart = (Option<u64>, Option<TokenPrice>);
 /// price of the total. Parts that exceed their total are cut. Rounds once, to the nearest nano-dollar.
 pub fn cost_of(usage: &Usage, price: &ModelPrice) -> Option<Usd> {
     let written = usage.cache_write_tokens.unwrap_or_default();
-    let for_an_hour = usage.cache_write_1h_tokens.unwrap_or_default().min(written);
+    let for_an_hour = usage.cache_write_1h_tokens.map_or(0, |tokens| tokens.get().into()).min(written);
     let input: [PricedPart; 4] = [
         (usage.cache_read_tokens, price.cache_read),
         (Some(for_an_hour), price.cache_write_1h.or(price.cache_write)),
@@ -52,6 +52,8 @@ fn rounded(nanos_times_million: u128) -> Usd {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     #[expect(clippy::unnecessary_wraps, reason = "each price of a model is optional")]
@@ -89,10 +91,10 @@ mod tests {
         // 300,000 at 2.5, 600,000 at 0.25 and 100,000 at 3.125.
         assert_eq!(dollars(&usage, &full()).as_deref(), Some("1.2125"));
         // Half of what was written is kept for an hour, at 5; without a price of its own at 3.125.
-        let hour = Usage { cache_write_1h_tokens: Some(50_000), ..usage };
+        let hour = Usage { cache_write_1h_tokens: NonZeroU32::new(50_000), ..usage };
         assert_eq!(dollars(&hour, &full()).as_deref(), Some("1.30625"));
         assert_eq!(dollars(&hour, &ModelPrice { cache_write_1h: None, ..full() }).as_deref(), Some("1.2125"));
-        let more_than_written = Usage { cache_write_1h_tokens: Some(u64::MAX), ..usage };
+        let more_than_written = Usage { cache_write_1h_tokens: Some(NonZeroU32::MAX), ..usage };
         assert_eq!(dollars(&more_than_written, &full()).as_deref(), Some("1.4"));
         let without = ModelPrice { cache_read: None, cache_write: None, cache_write_1h: None, ..full() };
         assert_eq!(dollars(&usage, &without).as_deref(), Some("2.5"));
@@ -165,7 +167,7 @@ mod tests {
                 input_tokens: input,
                 cache_read_tokens: Some(random(input)),
                 cache_write_tokens: Some(random(input)),
-                cache_write_1h_tokens: Some(random(input)),
+                cache_write_1h_tokens: NonZeroU32::new(u32::try_from(random(input)).expect("small")),
                 input_audio_tokens: Some(random(input)),
                 output_tokens: Some(output),
                 reasoning_tokens: Some(random(output)),

@@ -80,21 +80,21 @@ impl Ledger {
         let (mut folder, now) = (LedgerFolder::open(path)?, Timestamp::now());
         let (mut sums, mut open) = (UsageSums::default(), HashMap::<Arc<str>, LedgerLine>::new());
         let mut spent = HashMap::new();
-        let mut spend = |began: Timestamp, line: &LedgerLine, end: LineEnd| {
+        let mut count = |began: Timestamp, line: &LedgerLine, end: LineEnd| {
             let cost = end.usage.and_then(|usage| usage.cost);
             if let Some(cost) = cost.filter(|_| Month::of(began) == Month::of(now)) {
                 let sum: &mut Usd = spent.entry((line.subject.principal.clone(), Day::of(began))).or_default();
                 *sum = sum.plus(cost);
             }
         };
-        let mut count = 0_u64;
+        let mut lines = 0_u64;
         let unreadable = folder.read(Day::of(now), |line| {
-            count += 1;
+            lines += 1;
             match line.end {
                 None => drop(open.insert(Arc::clone(&line.attempt), line)),
                 Some(end) => {
                     let began = open.remove(&line.attempt).map_or(line.time, |begin| begin.time);
-                    spend(began, &line, end);
+                    count(began, &line, end);
                     _ = add(&mut sums, &line, end);
                 }
             }
@@ -103,12 +103,12 @@ impl Ledger {
         for (_, line) in open {
             let usage = Some(Usage { source: TokenSource::Estimated, ..line.subject.reserved });
             let end = LineEnd { outcome: Outcome::Failed, role: AttemptRole::Failed, usage };
-            spend(line.time, &line, end);
+            count(line.time, &line, end);
             rows.extend(add(&mut sums, &line, end));
             unsettled.push(LedgerLine { end: Some(end), ..line });
         }
         folder.append(Day::of(now), &unsettled)?;
-        tracing::info!(lines = count, unreadable, unsettled = unsettled.len(), "the usage ledger was read");
+        tracing::info!(lines, unreadable, unsettled = unsettled.len(), "the usage ledger was read");
         let writer = LedgerWriter::start(folder, Arc::clone(&metrics));
         Ok(OpenedLedger { ledger: Self::new(prices.into(), metrics, sums, Some(writer)), spent, unsettled: rows })
     }

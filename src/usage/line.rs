@@ -1,5 +1,6 @@
 //! The lines of the ledger's files.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -76,7 +77,7 @@ struct LineTokens {
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_write_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cache_write_1h_tokens: Option<u64>,
+    cache_write_1h_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_audio_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,7 +156,7 @@ impl From<Usage> for LineTokens {
             input_tokens: Some(usage.input_tokens),
             cache_read_tokens: usage.cache_read_tokens,
             cache_write_tokens: usage.cache_write_tokens,
-            cache_write_1h_tokens: usage.cache_write_1h_tokens,
+            cache_write_1h_tokens: usage.cache_write_1h_tokens.map(NonZeroU32::get),
             input_audio_tokens: usage.input_audio_tokens,
             output_tokens: usage.output_tokens,
             reasoning_tokens: usage.reasoning_tokens,
@@ -171,7 +172,7 @@ impl LineTokens {
             input_tokens: self.input_tokens?,
             cache_read_tokens: self.cache_read_tokens,
             cache_write_tokens: self.cache_write_tokens,
-            cache_write_1h_tokens: self.cache_write_1h_tokens,
+            cache_write_1h_tokens: self.cache_write_1h_tokens.and_then(NonZeroU32::new),
             input_audio_tokens: self.input_audio_tokens,
             output_tokens: self.output_tokens,
             reasoning_tokens: self.reasoning_tokens,

@@ -350,7 +350,7 @@ async fn calls_while_redis_is_silent_are_unavailable_and_nothing_stays_reserved(
         replica.limiter.admit(with, request)
     );
     assert_eq!(taken.err(), Some(LimitError::Unavailable));
-    assert_eq!([admitted.err(), also.err()], [Some(LimitError::Unavailable); 2]);
+    assert_eq!([admitted.err(), also.err()], [const { Some(LimitError::Unavailable) }; 2]);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     redis.resume();
     soon(async {

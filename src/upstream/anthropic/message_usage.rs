@@ -50,7 +50,7 @@ impl MessageUsage {
             input_tokens: input,
             cache_read_tokens: self.cache_read,
             cache_write_tokens: self.cache_write,
-            cache_write_1h_tokens: self.cache_write_1h,
+            cache_write_1h_tokens: self.cache_write_1h.and_then(UsageReport::hour_tokens),
             output_tokens: self.output,
             reasoning_tokens: self.thinking,
             ..UsageReport::default()
@@ -64,6 +64,8 @@ fn tokens(usage: &Object, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     fn object(json: &str) -> Object {
@@ -110,7 +112,7 @@ mod tests {
         usage.update(&object(r#"{"cache_creation":null,"output_tokens":5}"#));
         let report = usage.report();
         assert_eq!(
-            (report.input_tokens, report.cache_write_tokens, report.cache_write_1h_tokens),
+            (report.input_tokens, report.cache_write_tokens, report.cache_write_1h_tokens.map(NonZeroU32::get)),
             (Some(23), Some(20), Some(12))
         );
     }

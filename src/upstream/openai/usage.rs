@@ -44,7 +44,8 @@ pub fn read(usage: &Object) -> Option<UsageReport> {
             .or_else(|| total(&["prompt_cache_hit_tokens", "cached_tokens"])),
         cache_write_tokens: anthropic_write
             .or_else(|| detail(&INPUT_DETAILS, &["cache_write_tokens", "cache_creation_tokens"])),
-        cache_write_1h_tokens: detail(&["cache_creation"], &["ephemeral_1h_input_tokens"]),
+        cache_write_1h_tokens: detail(&["cache_creation"], &["ephemeral_1h_input_tokens"])
+            .and_then(UsageReport::hour_tokens),
         input_audio_tokens: detail(&INPUT_DETAILS, &["audio_tokens"]),
         output_tokens: total(&["completion_tokens", "output_tokens"]),
         reasoning_tokens: detail(&OUTPUT_DETAILS, &["reasoning_tokens"]).or_else(|| total(&["reasoning_tokens"])),
