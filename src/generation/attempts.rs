@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
 use super::tokens::guess_prompt;
-use crate::domain::{FailureCode, Principal, Prompt, RequestId, Usage, Usd};
+use super::withdrawn::WithdrawnAttempt;
+use crate::domain::{FailureCode, Principal, Prompt, RequestId, Usage, UsageReport, Usd};
 use crate::telemetry::{GenerationLabels, Metrics, Outcome};
 use crate::upstream::{AttemptError, AttemptObserver, AttemptReason, Billed, Delivery, SentMark, Target};
 use crate::usage::{AttemptRole, AttemptSubject, AttemptUsage, Ledger, OpenAttempt};
@@ -48,8 +49,27 @@ pub struct Attempt {
     pub began: Instant,
     sent: SentMark,
     entry: Arc<OpenAttempt>,
+    answer: AnswerFate,
     /// `None` while it is open.
     pub end: Option<AttemptEnd>,
+}
+
+/// What became of the answer of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AnswerFate {
+    /// It has not begun.
+    None,
+    /// It is that of the generation.
+    Standing,
+    /// Another one replaced it; with what the upstream had reported.
+    Withdrawn(UsageReport),
+}
+
+/// Whether an answer replaces another one of the generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    First,
+    InPlaceOfAnother,
 }
 
 /// How an attempt ended.
@@ -67,15 +87,19 @@ impl Attempts {
         Self { context, planned, made: Mutex::default(), metrics }
     }
 
-    /// Returns the target of the last attempt, or the one that the first attempt will have.
+    /// Returns the target whose answer stands, else that of the last attempt, or the one that the first attempt will have.
     pub fn target(&self) -> Target {
-        self.lock().last().map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
+        let attempts = self.lock();
+        let shown = standing(&attempts).or(attempts.last());
+        shown.map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
     }
 
-    /// Returns the target of the last attempt that may be billed, else of the last one: what usage and cost are of.
+    /// Returns the target whose answer stands, else that of the last attempt that may be billed, else of the last one:
+    /// what usage and cost are of.
     pub fn charged_target(&self) -> Target {
         let attempts = self.lock();
-        let charged = attempts.iter().rfind(|attempt| attempt.billed() == Billed::Maybe).or(attempts.last());
+        let billed = || attempts.iter().rfind(|attempt| attempt.billed() == Billed::Maybe);
+        let charged = standing(&attempts).or_else(billed).or(attempts.last());
         charged.map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
     }
 
@@ -85,9 +109,10 @@ impl Attempts {
         if may_be_billed { Billed::Maybe } else { Billed::No }
     }
 
-    /// Returns the delivery that the last attempt asked for.
+    /// Returns the delivery that the attempt asked for whose answer stands, else the last one.
     pub fn delivery(&self) -> Delivery {
-        self.lock().last().map(|attempt| attempt.sent.delivery()).unwrap_or_default()
+        let attempts = self.lock();
+        standing(&attempts).or(attempts.last()).map(|attempt| attempt.sent.delivery()).unwrap_or_default()
     }
 
     /// Returns what the tokens cost at the target that is charged for them; `None` if that is unknown.
@@ -98,6 +123,39 @@ impl Attempts {
 
     pub fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// Records that the answer of the last attempt is that of the generation from now on. The one before is withdrawn, if
+    /// there is one; the upstream had reported `reported` of it.
+    pub fn commit(&self, reported: UsageReport) -> Committed {
+        let mut attempts = self.lock();
+        let before = attempts.iter_mut().find(|attempt| attempt.answer == AnswerFate::Standing);
+        let committed = if let Some(before) = before {
+            before.answer = AnswerFate::Withdrawn(reported);
+            Committed::InPlaceOfAnother
+        } else {
+            Committed::First
+        };
+        if let Some(last) = attempts.last_mut() {
+            last.answer = AnswerFate::Standing;
+        }
+        committed
+    }
+
+    /// Returns the attempts whose answers were withdrawn, in order.
+    pub fn withdrawn(&self) -> Vec<WithdrawnAttempt> {
+        let attempts = self.lock();
+        let withdrawn = attempts.iter().filter_map(|attempt| match attempt.answer {
+            AnswerFate::Withdrawn(reported) => {
+                Some(WithdrawnAttempt { target: attempt.target.clone(), reported, entry: Arc::clone(&attempt.entry) })
+            }
+            AnswerFate::None | AnswerFate::Standing => None,
+        });
+        withdrawn.collect()
+    }
+
+    pub fn has_withdrawn(&self) -> bool {
+        self.lock().iter().any(|attempt| matches!(attempt.answer, AnswerFate::Withdrawn(_)))
     }
 
     /// Records that the last attempt failed, unless it has already ended, and classifies its error.
@@ -118,21 +176,21 @@ impl Attempts {
         self.end_last(outcome, code, Attempt::billed);
     }
 
-    /// Settles the attempts that have ended in the ledger. `usage` is that of the last one, whose answer is the
-    /// generation's; each is settled once.
+    /// Settles the attempts that have ended in the ledger, except those that were withdrawn. `usage` is that of the
+    /// answer that stands, else of the last attempt; each is settled once.
     pub fn settle(&self, usage: AttemptUsage) {
         let made = self.lock().clone();
-        let Some((last, earlier)) = made.split_last() else { return };
-        self.settle_failed(earlier);
-        let Some(end) = last.end else { return };
+        let Some(charged) = standing(&made).or(made.last()) else { return };
+        self.settle_failed(made.iter().filter(|attempt| attempt.number != charged.number));
+        let Some(end) = charged.end else { return };
         let role = if end.outcome == Outcome::Failed { AttemptRole::Failed } else { AttemptRole::Winner };
         let usage = if end.billed == Billed::No { AttemptUsage::Unbilled } else { usage };
-        last.entry.settle(end.outcome, role, usage);
+        charged.entry.settle(end.outcome, role, usage);
     }
 
-    /// Settles attempts that others followed. Their answers never began, so the upstream may charge for the prompt.
-    fn settle_failed(&self, attempts: &[Attempt]) {
-        for Attempt { end, entry, .. } in attempts {
+    /// Settles attempts whose answers never began, so that the upstream may charge for the prompt.
+    fn settle_failed<'a>(&self, attempts: impl Iterator<Item = &'a Attempt>) {
+        for Attempt { end, entry, .. } in attempts.filter(|attempt| attempt.answer == AnswerFate::None) {
             let Some(AttemptEnd { outcome, billed, .. }) = end else { continue };
             let usage = match billed {
                 Billed::No => AttemptUsage::Unbilled,
@@ -184,13 +242,14 @@ impl AttemptObserver for Attempts {
             reserved: *reserved,
         });
         let mut attempts = self.lock();
-        self.settle_failed(&attempts);
+        self.settle_failed(attempts.iter());
         let attempt = Attempt {
             number: attempts.len() + 1,
             target: target.clone(),
             began: Instant::now(),
             sent: sent.clone(),
             entry: Arc::new(entry),
+            answer: AnswerFate::None,
             end: None,
         };
         attempts.push(attempt);
@@ -214,6 +273,11 @@ impl Attempt {
     }
 }
 
+/// Returns the attempt whose answer is that of the generation.
+fn standing(attempts: &[Attempt]) -> Option<&Attempt> {
+    attempts.iter().find(|attempt| attempt.answer == AnswerFate::Standing)
+}
+
 /// Returns the labels of the metrics of a target.
 pub fn labels(target: &Target) -> GenerationLabels<'_> {
     GenerationLabels { upstream: &target.upstream().name, model: target.model() }
@@ -223,6 +287,8 @@ pub fn labels(target: &Target) -> GenerationLabels<'_> {
 mod tests {
     use super::*;
     use crate::domain::TokenSource;
+    use crate::generation::answer_text::AnswerText;
+    use crate::generation::withdrawn::settle_withdrawn;
     use crate::upstream::{AttemptErrorKind, ScriptedProvider, Sent};
     use crate::usage::{UsageDimension, UsageQuery, UsageRow};
 
@@ -334,19 +400,45 @@ mod tests {
         assert_eq!(attempts.lock().last().and_then(|attempt| attempt.end), Some(end));
     }
 
+    /// Returns for each upstream: its name, the attempts that were done, cancelled and failed, the input tokens, and the
+    /// attempts whose tokens were estimated.
+    fn rows(attempts: &Attempts) -> Vec<(String, [u64; 3], u64, u64)> {
+        let by = vec![UsageDimension::Upstream];
+        let rows = attempts.context.ledger.rows(&UsageQuery { by, ..UsageQuery::default() });
+        let row = |row: UsageRow| {
+            let totals = row.totals;
+            let outcomes = [totals.done, totals.cancelled, totals.failed];
+            (row.upstream.expect("a name").to_string(), outcomes, totals.input_tokens, totals.estimated)
+        };
+        rows.into_iter().map(row).collect()
+    }
+
+    #[tokio::test]
+    async fn withdrawn_attempt_is_settled_by_its_own_text_and_the_answer_that_stands_by_the_usage() {
+        let attempts = attempts(&Metrics::new());
+        for (upstream, committed) in [("a", Committed::First), ("b", Committed::InPlaceOfAnother)] {
+            begin(&attempts, upstream).set();
+            assert_eq!(attempts.commit(UsageReport { input_tokens: Some(5), ..UsageReport::default() }), committed);
+            attempts.failed(&disconnected());
+        }
+        // A third target refuses, so that the second answer stands.
+        begin(&attempts, "c").set();
+        attempts.failed(&refused());
+        assert_eq!((attempts.target(), attempts.charged_target()), (target("b"), target("b")));
+        let count = |target: Target, _| async move {
+            assert_eq!(*target.upstream().name, *"a");
+            Usage { input_tokens: 1, output_tokens: Some(9), ..Usage::default() }
+        };
+        settle_withdrawn(attempts.withdrawn(), vec![AnswerText::default(), AnswerText::default()], count).await;
+        attempts.settle(AttemptUsage::Known(Usage { input_tokens: 7, ..Usage::default() }));
+        let failed = |upstream: &str, tokens, estimated| (upstream.to_owned(), [0, 0, 1], tokens, estimated);
+        assert_eq!(rows(&attempts), [failed("a", 5, 1), failed("b", 7, 1), failed("c", 0, 0)]);
+    }
+
     #[test]
     fn each_attempt_is_settled_in_the_ledger_with_its_own_target() {
         let attempts = attempts(&Metrics::new());
-        let rows = || {
-            let by = vec![UsageDimension::Upstream];
-            let rows = attempts.context.ledger.rows(&UsageQuery { by, ..UsageQuery::default() });
-            let row = |row: UsageRow| {
-                let totals = row.totals;
-                let outcomes = [totals.done, totals.cancelled, totals.failed];
-                (row.upstream.expect("a name").to_string(), outcomes, totals.input_tokens, totals.estimated)
-            };
-            rows.into_iter().map(row).collect::<Vec<_>>()
-        };
+        let rows = || rows(&attempts);
         begin(&attempts, "a").set();
         attempts.failed(&refused());
         begin(&attempts, "b").set();

@@ -22,6 +22,8 @@ pub struct AttemptSubject {
 pub enum AttemptRole {
     /// Its answer is that of the generation.
     Winner,
+    /// Its answer began, and was withdrawn for that of another attempt.
+    Withdrawn,
     Failed,
 }
 
@@ -41,11 +43,12 @@ impl AttemptSubject {
 }
 
 impl AttemptRole {
-    pub const ALL: [Self; 2] = [Self::Winner, Self::Failed];
+    pub const ALL: [Self; 3] = [Self::Winner, Self::Withdrawn, Self::Failed];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Winner => "winner",
+            Self::Withdrawn => "withdrawn",
             Self::Failed => "failed",
         }
     }
