@@ -26,6 +26,7 @@ mod listing;
 mod log_text;
 mod reading;
 mod registry;
+mod relay;
 mod repeats;
 mod running;
 mod service;
@@ -34,8 +35,10 @@ mod state;
 mod stopping;
 mod storage;
 mod subject;
+mod tally;
 mod task;
 mod tokens;
+mod withdrawn;
 
 pub use crate::event_log::CreateError;
 pub use crate::upstream::{BreakerState, Delivery, KeyStatus, ListedModel, ListedModels, ModelStatus, UpstreamStatus};

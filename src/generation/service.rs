@@ -177,7 +177,8 @@ impl Generations {
         let following = Following::new(log, Sequence::START, handle);
         let deadline = Instant::now() + inner.terms.max_duration;
         let planned = PlannedRequest { plan, request: Arc::new(request), delivery, deadline };
-        let work = Work { planned, audience, slot, wait: new.spender.wait(new.wait_policy) };
+        let wait = new.spender.wait(new.wait_policy);
+        let work = Work { planned, audience, slot, wait, on_upstream_failure: new.on_upstream_failure };
         inner.spawn_task(registration, record, work);
         Ok(StartedGeneration { following, origin: Origin::New })
     }

@@ -59,6 +59,7 @@ mod replica_limits;
 mod replicas;
 mod request_hosts;
 mod requests;
+mod restarts;
 mod reused_connections;
 mod rosters;
 mod seeds;

@@ -5,7 +5,8 @@ use utoipa::OpenApi;
 
 use super::body::{self, NewGenerationBody, OPERATION};
 use super::data::{
-    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, StartData, TextData, ToolCallData,
+    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, RestartData, StartData, TextData,
+    ToolCallData,
 };
 use crate::api::openapi::paths::{EVENTS as FOLLOW, pointer, set};
 use crate::api::problem::{ErrorCode, ProblemBody};
@@ -19,6 +20,7 @@ use crate::api::problem::{ErrorCode, ProblemBody};
     TextData,
     ToolCallData,
     PartData,
+    RestartData,
     DoneData,
     CancelledData,
     FailedData,
@@ -129,6 +131,16 @@ fn event_examples() -> Value {
             "part",
             "Content for which there is no other event",
             stream(&[("part", json!({"delta": {"audio": {"id": "audio_1", "data": "AAAA"}}})), done("stop")]),
+        ),
+        (
+            "restart",
+            "The upstream stalled, and another one began anew: the answer is `Hello`",
+            stream(&[
+                delta("Good"),
+                ("restart", json!({"from": 1, "reason": "upstream_timeout"})),
+                delta("Hello"),
+                done("stop"),
+            ]),
         ),
         (
             "choices",
