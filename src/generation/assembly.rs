@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::attempt_failure::UpstreamMessages;
 use super::attempts::{AttemptContext, Attempts};
 use super::running::{AdmittedGeneration, Running};
-use super::service::GenerationService;
 use super::subject::Subject;
+use super::tokens::TokenCounter;
 use crate::domain::{Account, ChatRequest, GenerationId, Prompt, Usage};
-use crate::limits::{QueueState, Reservations};
+use crate::limits::{Limiter, QueueState, Reservations};
+use crate::telemetry::Metrics;
 use crate::upstream::Plan;
+use crate::usage::Ledger;
 
 /// What a running generation is made from.
 pub struct NewRunning<'a> {
@@ -29,22 +32,31 @@ pub struct NewRunning<'a> {
     pub age: Duration,
 }
 
-impl GenerationService {
-    pub(super) fn new_running(&self, new: NewRunning<'_>) -> Running {
+/// What every generation of this process is made with.
+pub struct Assembly<'a> {
+    pub messages: UpstreamMessages,
+    pub ledger: &'a Ledger,
+    pub limits: &'a Limiter,
+    pub metrics: &'a Arc<Metrics>,
+    pub counter: &'a TokenCounter,
+}
+
+impl Assembly<'_> {
+    pub fn running(&self, new: NewRunning<'_>) -> Running {
         let NewRunning { id, subject, request, prompt, plan, account, reserved, reservations, queue_state, age } = new;
         let context = AttemptContext {
             request_id: subject.request_id,
             model: request.model.clone(),
             prompt: Arc::clone(&prompt),
-            messages: self.terms.upstream_messages,
+            messages: self.messages,
             principal: subject.principal.clone(),
             reserved,
             ledger: self.ledger.clone(),
         };
-        let metrics = &self.metrics;
-        let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(metrics));
+        let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(self.metrics));
         let estimate = self.limits.output_estimate(account, &request.model);
         let admitted = AdmittedGeneration { prompt, reservations, queue_state, estimate };
-        Running::new(id, subject, attempts, admitted, Arc::clone(metrics), self.counter.clone()).accepted_before(age)
+        let (metrics, counter) = (Arc::clone(self.metrics), self.counter.clone());
+        Running::new(id, subject, attempts, admitted, metrics, counter).accepted_before(age)
     }
 }

@@ -26,6 +26,7 @@ mod following;
 mod listing;
 mod log_text;
 mod reading;
+mod recorded_request;
 mod recovery;
 mod registry;
 mod relay;

@@ -1,80 +1,29 @@
 //! Generations of lost replicas, which this process begins anew.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::assembly::NewRunning;
-use super::audience::{Audience, OnDisconnect};
+use super::audience::Audience;
 use super::ending::Ending;
+use super::recorded_request::RecordedRequest;
 use super::relay::AnswerExtent;
 use super::service::Generations;
 use super::storage::Storage;
-use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::Work;
-use crate::domain::{
-    Account, ChatRequest, FailureCode, GenerationId, OnUpstreamFailure, Principal, Quota, RequestId, Timestamp, Usage,
-};
-use crate::event_log::{Recovery, TakenLog, Writer};
-use crate::json::JsonObject;
+use crate::domain::{FailureCode, GenerationId, OnUpstreamFailure, Timestamp};
+use crate::event_log::{TakenLog, Writer};
 use crate::limits::{GenerationDemand, Permit, Policy, Spender, WaitPolicy};
 use crate::upstream::{ConversationKey, Delivery, PlannedRequest};
 
-/// The request of a generation that another process may begin anew. It has no credential.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct RecordedRequest {
-    pub request_id: RequestId,
-    pub model: String,
-    /// The fields for the provider, as JSON text.
-    pub fields_json: String,
-    pub added_limit: Option<NonZeroU32>,
-    pub account: Account,
-    pub quota: Quota,
-    /// The tokens that are reserved.
-    pub reserved: Usage,
-    /// How long it may wait for a slot.
-    pub wait: Duration,
-    pub on_disconnect: OnDisconnect,
-    pub grace: Duration,
-    /// The end of the generation, by the clock of the process that started it.
-    pub ends_at: Timestamp,
-    pub repeats: RepeatPolicy,
-    pub source: PromptSource,
-    pub storage: Storage,
-}
+/// The number of logs that are taken over at the same time.
+const TAKEN_AT_ONCE: usize = 16;
 
 /// Why a generation that was taken over has failed as `replica_lost`.
 struct Unrecoverable(&'static str);
-
-impl RecordedRequest {
-    /// Returns what the event log stores.
-    pub fn to_recovery(&self) -> Recovery {
-        let grace = (self.on_disconnect == OnDisconnect::Cancel).then_some(self.grace);
-        // Cannot fail for these types.
-        Recovery { request: serde_json::to_vec(self).unwrap_or_default().into(), grace }
-    }
-
-    fn request(&self) -> ChatRequest {
-        // It was parsed before it was recorded.
-        let fields = JsonObject::parse(self.fields_json.as_bytes()).unwrap_or_default();
-        ChatRequest { added_limit: self.added_limit, ..ChatRequest::new(self.model.clone(), fields) }
-    }
-
-    fn subject(&self, owner: &Principal, request: &ChatRequest) -> Subject {
-        Subject {
-            request_id: self.request_id,
-            principal: owner.clone(),
-            model: self.model.clone(),
-            output_limit: request.output_limit(),
-            choices: usize::try_from(request.choices()).unwrap_or(usize::MAX),
-            repeats: self.repeats,
-            source: self.source,
-        }
-    }
-}
 
 impl Generations {
     /// Begins generations of lost replicas anew, as far as their requests permit it. `policy` returns the limits of all
@@ -83,16 +32,17 @@ impl Generations {
         if !self.0.log.recovers() {
             return;
         }
-        loop {
-            let id = self.0.log.orphan().await;
+        let orphans = stream::repeat(()).then(|()| self.0.log.orphan());
+        let taking = orphans.for_each_concurrent(TAKEN_AT_ONCE, async |id| {
             // The replicas that viewers are sent to take it over.
             if self.is_draining() || self.0.registry.get(id).is_some() {
-                continue;
+                return;
             }
             if let Ok(Some(taken)) = self.0.log.take_over(id).await {
                 self.begin_anew(id, taken, policy()).await;
             }
-        }
+        });
+        taking.await;
     }
 
     async fn begin_anew(&self, id: GenerationId, taken: TakenLog, policy: Arc<Policy>) {
@@ -149,7 +99,7 @@ impl Generations {
             grace: recorded.grace,
             moving: inner.moving.clone(),
         };
-        let running = inner.new_running(NewRunning {
+        let running = inner.assembly().running(NewRunning {
             id,
             subject,
             request: &request,

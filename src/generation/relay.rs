@@ -224,7 +224,7 @@ impl AnswerExtent {
             Part::ToolCall { .. } => self.tools = CalledTools::Some,
             // The form of tool calls before `tool_calls`, which is passed on unread.
             Part::Other { delta_json, .. } if delta_json.contains("\"function_call\"") => {
-                self.tools = CalledTools::Some
+                self.tools = CalledTools::Some;
             }
             _ => {}
         }

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::assembly::NewRunning;
+use super::assembly::{Assembly, NewRunning};
 use super::attempt_failure::UpstreamMessages;
 use super::audience::{Audience, OnDisconnect};
 use super::ending::Ending;
 use super::following::{FollowError, Following, ViewerHandle};
-use super::recovery::RecordedRequest;
+use super::recorded_request::RecordedRequest;
 use super::registry::{Registration, Registry};
 use super::start::{NewGeneration, Origin, StartError, StartedGeneration};
 use super::storage::{Record, Storage, Unkept};
@@ -52,8 +52,8 @@ pub struct GenerationService {
     pub(super) tasks: TaskTracker,
     pub(super) registry: Registry,
     pub(super) unkept: Unkept,
-    pub(super) counter: TokenCounter,
-    pub(super) ledger: Ledger,
+    counter: TokenCounter,
+    ledger: Ledger,
     draining: AtomicBool,
     /// Cancelled when viewers are sent to other replicas.
     pub(super) moving: CancellationToken,
@@ -161,7 +161,7 @@ impl Generations {
             storage: new.storage,
         });
         let if_orphaned = subject.orphaned();
-        let running = inner.new_running(NewRunning {
+        let running = inner.assembly().running(NewRunning {
             id,
             subject,
             request: &request,
@@ -354,6 +354,11 @@ impl GenerationService {
             }
             LimitError::Unavailable => StartError::LimitsUnavailable,
         }
+    }
+
+    pub(super) fn assembly(&self) -> Assembly<'_> {
+        let Self { ledger, limits, metrics, counter, terms, .. } = self;
+        Assembly { messages: terms.upstream_messages, ledger, limits, metrics, counter }
     }
 
     /// Spawns the task that writes the answer into the log.

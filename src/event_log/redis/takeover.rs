@@ -34,8 +34,8 @@ pub async fn take_over(
     let epoch = Epoch::new(u32::try_from(reply.number(1)).unwrap_or(u32::MAX));
     let tail = Sequence::new(reply.number(2));
     // A message that came before is in the reply to the next call of the writer, too.
-    let owner = owned.own(generation);
-    owner.request_end(std::str::from_utf8(reply.bytes(4)).unwrap_or_default());
+    let mine = owned.own(generation);
+    mine.request_end(std::str::from_utf8(reply.bytes(4)).unwrap_or_default());
     let claim = std::str::from_utf8(reply.bytes(5)).ok().filter(|claim| !claim.is_empty()).map(str::to_owned);
     let request = reply.bytes(3).to_vec();
     // Nothing is appended from now on, so what Redis has is the whole log.
@@ -50,7 +50,7 @@ pub async fn take_over(
         retention: store.terms.retention,
         stored: kept_bytes::LOG_BYTES + mirror.bytes(),
     };
-    let new = NewLog { mirror, owned: owner, encoder: BatchEncoder::default(), create: None, calls };
+    let new = NewLog { mirror, owned: mine, encoder: BatchEncoder::default(), create: None, calls };
     let writer = RedisWriter::new(Arc::clone(store), new).continuing(epoch, tail);
     Ok(Some(TakenLog { writer: Box::new(writer), request }))
 }
