@@ -278,7 +278,9 @@ mod tests {
         let restart = Event::Restart(Restart { from: Sequence::new(1), reason: FailureCode::UpstreamTimeout });
         let chunk = Event::Chunk(Chunk::new(shape, Escaped::from_text("Basel")));
         let tail = [restart, chunk];
-        tail.iter().for_each(|event| entries.push(event.clone()));
+        for event in &tail {
+            entries.push(event.clone());
+        }
         let read = |entries: &Entries| entries.page(Sequence::new(2)).expect("a page").entries;
         let events = |entries: &Entries| read(entries).into_iter().map(|entry| entry.event).collect::<Vec<_>>();
         assert_eq!(events(&entries), tail);

@@ -14,6 +14,7 @@
 //! task that is dropped appends in its destructor.
 
 mod answer_text;
+mod assembly;
 mod attempt_failure;
 mod attempts;
 mod audience;
@@ -25,6 +26,8 @@ mod following;
 mod listing;
 mod log_text;
 mod reading;
+mod recorded_request;
+mod recovery;
 mod registry;
 mod relay;
 mod repeats;

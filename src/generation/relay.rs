@@ -9,9 +9,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::ending::Ending;
+use super::log_text::page_up_to;
 use super::running::Running;
 use crate::domain::{Chunk, Event, FailureCode, Part, Restart, Sequence, Trailer};
-use crate::event_log::{AppendError, Events, Limit, Writer};
+use crate::event_log::{AppendError, Events, GenerationLog, Limit, Writer};
 use crate::upstream::{
     Answer, AttemptError, AttemptErrorKind, AttemptSeries, CommittedAnswer, FailedAttempt, Signal, Signals,
 };
@@ -31,7 +32,7 @@ pub struct Relay<'a> {
 
 /// The extent of the answer that stands in the log.
 #[derive(Debug)]
-struct AnswerExtent {
+pub struct AnswerExtent {
     /// The last entry before it: the start, or the restart that began it.
     before: Sequence,
     /// Its last entry, pushed or appended.
@@ -79,9 +80,9 @@ impl<'a> Relay<'a> {
         running: &'a Running,
         writer: &'a mut dyn Writer,
         ended: FuturesUnordered<BoxFuture<'a, Ending>>,
+        answer: AnswerExtent,
     ) -> Self {
-        let start = Sequence::new(1);
-        Self { running, writer, ended, answer: AnswerExtent { before: start, last: start, tools: CalledTools::None } }
+        Self { running, writer, ended, answer }
     }
 
     /// Resolves when the generation must end. The log is not watched: each append would wake the task that made it, and
@@ -133,7 +134,7 @@ impl<'a> Relay<'a> {
     /// Returns whether the answer may be withdrawn after this failure. Not after a tool call: the client may have run
     /// the tool. Not if a limit of this service was reached.
     pub fn can_withdraw(&self, code: FailureCode) -> bool {
-        self.answer.tools == CalledTools::None && code != FailureCode::TooLarge
+        self.answer.can_be_withdrawn() && code != FailureCode::TooLarge
     }
 
     /// Withdraws the answer, and pushes the first signals of the next one in the same append. Returns its trailer if they
@@ -191,16 +192,50 @@ impl<'a> Relay<'a> {
 }
 
 impl AnswerExtent {
+    /// Returns the extent of the answer that stands at the end of a log. `None` if the log is lost.
+    pub async fn read(log: &dyn GenerationLog, tail: Sequence) -> Option<Self> {
+        let (mut answer, mut at) = (Self::default(), Sequence::new(1));
+        while let Some(page) = page_up_to(log, at, tail).await.ok()? {
+            for entry in &page {
+                at = entry.sequence;
+                match &entry.event {
+                    Event::Chunk(chunk) => answer.add(chunk),
+                    Event::Restart(_) => answer = Self { before: at, last: at, tools: CalledTools::None },
+                    _ => {}
+                }
+            }
+        }
+        Some(answer)
+    }
+
+    /// Returns whether it has an entry.
+    pub fn has_begun(&self) -> bool {
+        self.last > self.before
+    }
+
+    /// Returns whether it has called no tool.
+    pub fn can_be_withdrawn(&self) -> bool {
+        self.tools == CalledTools::None
+    }
+
     fn add(&mut self, chunk: &Chunk) {
         self.last = self.last.plus(1);
         match chunk.part() {
             Part::ToolCall { .. } => self.tools = CalledTools::Some,
             // The form of tool calls before `tool_calls`, which is passed on unread.
             Part::Other { delta_json, .. } if delta_json.contains("\"function_call\"") => {
-                self.tools = CalledTools::Some
+                self.tools = CalledTools::Some;
             }
             _ => {}
         }
+    }
+}
+
+/// The extent in a log that has only its start.
+impl Default for AnswerExtent {
+    fn default() -> Self {
+        let start = Sequence::new(1);
+        Self { before: start, last: start, tools: CalledTools::None }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{SetOnce, watch};
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 use super::answer_text::{AnswerText, AnswerTexts};
 use super::attempts::{Attempts, Committed, labels};
 use super::end_report::EndReport;
-use super::ending::{Ending, FailedEnding};
+use super::ending::Ending;
 use super::subject::Subject;
 use super::tally::Tally;
 use super::tokens::{self, COUNTED_BYTES, TokenCounter};
@@ -89,6 +90,11 @@ impl Running {
         }
     }
 
+    /// Counts the time from its acceptance in another process, which was this long ago.
+    pub fn accepted_before(self, age: Duration) -> Self {
+        Self { accepted: self.accepted.checked_sub(age).unwrap_or(self.accepted), ..self }
+    }
+
     /// Returns the generation's queue position, if it has ever been queued.
     pub fn queue_state(&self) -> Option<watch::Receiver<QueueState>> {
         self.queue_state.clone()
@@ -143,6 +149,13 @@ impl Running {
     pub fn record_usage(&self, report: UsageReport) {
         let mut tally = self.lock();
         tally.reported = tally.reported.updated_by(report);
+    }
+
+    /// Leaves the slot and the reservations to the process that has taken the generation over.
+    pub fn forget_reservations(&self) {
+        if let Some(reservations) = self.reservations.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            reservations.forget();
+        }
     }
 
     pub fn record_panic(&self) {
@@ -342,13 +355,6 @@ impl Running {
                 }))
             }
         }
-    }
-
-    /// Returns the terminal event of a generation whose process is gone. Nothing is known of its usage.
-    pub fn orphaned(&self) -> Event {
-        let failed = FailedEnding::new(FailureCode::ReplicaLost);
-        let failure = self.subject.failure(&failed, Billed::Maybe);
-        Event::Failed(Arc::new(Failed { failure, usage: Some(Usage::default()), timings: Timings::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Tally> {

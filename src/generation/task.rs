@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::audience::Audience;
 use super::ending::Ending;
-use super::relay::{AnswerEnd, Relay};
+use super::relay::{AnswerEnd, AnswerExtent, Relay};
 use super::running::Running;
 use crate::domain::{CancelReason, FailureCode, OnUpstreamFailure};
 use crate::event_log::Writer;
@@ -28,6 +28,15 @@ pub struct Work {
     /// How long it may wait for its slot.
     pub wait: Duration,
     pub on_upstream_failure: OnUpstreamFailure,
+    /// The answer of a lost replica, which this generation begins anew.
+    pub lost_answer: Option<AnswerExtent>,
+}
+
+/// How a task makes its answer.
+struct AnswerTerms {
+    wait: Duration,
+    on_upstream_failure: OnUpstreamFailure,
+    lost_answer: Option<AnswerExtent>,
 }
 
 /// What a task releases in this order when it ends, also after a panic.
@@ -42,9 +51,11 @@ struct HeldResources {
 /// Runs the generation to its end and closes its log exactly once, also after a panic. Returns the answer to pass to
 /// [`drain_answer`] once the generation no longer counts as running.
 pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Option<Answer> {
-    let Work { planned, audience, slot, wait, on_upstream_failure } = work;
+    let Work { planned, audience, slot, wait, on_upstream_failure, lost_answer } = work;
     let mut resources = HeldResources { answer: None, lease: None, slot };
-    let appending = append_answer(running, writer, (planned, audience, wait, on_upstream_failure), &mut resources);
+    let may_be_taken_over = on_upstream_failure == OnUpstreamFailure::Restart && audience.log.recovers();
+    let terms = AnswerTerms { wait, on_upstream_failure, lost_answer };
+    let appending = append_answer(running, writer, (planned, audience, terms), &mut resources);
     let ending = AssertUnwindSafe(appending).catch_unwind().await.unwrap_or_else(|_| {
         running.record_panic();
         Some(Ending::failed(FailureCode::Internal))
@@ -56,7 +67,12 @@ pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Opti
     drop(lease);
     // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
     // once.
-    slot.release().await;
+    if ending.is_none() && may_be_taken_over {
+        slot.forget();
+        running.forget_reservations();
+    } else {
+        slot.release().await;
+    }
     // Without an ending of its own, another process has ended the log: this process is lost to it.
     running.end(writer, ending.unwrap_or_else(|| Ending::failed(FailureCode::ReplicaLost))).await;
     rest
@@ -73,11 +89,13 @@ pub async fn drain_answer(mut answer: Answer) {
 async fn append_answer(
     running: &Running,
     writer: &mut dyn Writer,
-    (planned, audience, wait, on_failure): (PlannedRequest, Audience, Duration, OnUpstreamFailure),
+    (planned, audience, terms): (PlannedRequest, Audience, AnswerTerms),
     resources: &mut HeldResources,
 ) -> Option<Ending> {
     let ended = iter::once(ended_from_elsewhere(running, audience, planned.deadline).boxed()).collect();
-    let mut relay = Relay::new(running, writer, ended);
+    let AnswerTerms { wait, on_upstream_failure, lost_answer } = terms;
+    let is_lost = lost_answer.as_ref().is_some_and(AnswerExtent::has_begun);
+    let mut relay = Relay::new(running, writer, ended, lost_answer.unwrap_or_default());
     if !resources.slot.is_granted() {
         let _waiting = running.waiting();
         tokio::select! {
@@ -93,6 +111,7 @@ async fn append_answer(
     let mut series = AttemptSeries::new(planned);
     let committed = match relay.next_answer(&mut series).await {
         Ok(Ok(committed)) => committed,
+        Ok(Err(_)) if is_lost => return Some(Ending::failed(FailureCode::ReplicaLost)),
         Ok(Err(FailedAttempt { held, error })) => {
             relay.push(held);
             return Some(Ending::of_attempt(running.attempts.failed(&error)));
@@ -100,10 +119,10 @@ async fn append_answer(
         Err(interruption) => return interruption.ending(),
     };
     // Without a restart the request is released here.
-    let mut series = (on_failure == OnUpstreamFailure::Restart).then_some(series);
+    let mut series = (on_upstream_failure == OnUpstreamFailure::Restart).then_some(series);
     running.begin_answer();
     let held = resources.hold(committed);
-    let mut whole = relay.push(held);
+    let mut whole = if is_lost { relay.restart(FailureCode::ReplicaLost, held) } else { relay.push(held) };
     loop {
         if let Some(trailer) = whole {
             return Some(Ending::Done { trailer });
@@ -225,7 +244,7 @@ mod tests {
         let orphan =
             Cancelled { reason: CancelReason::Abandoned, usage: Usage::default(), timings: Timings::default() };
         let if_orphaned = Event::Cancelled(Arc::new(orphan));
-        let terms = LogTerms { account: spender.account.clone(), claim: None, if_orphaned };
+        let terms = LogTerms { account: spender.account.clone(), claim: None, if_orphaned, recovery: None };
         let Ok(Created::New { mut writer, viewer: _viewer }) = memory.create(Arc::new(start), terms).await else {
             panic!("there is room")
         };
@@ -283,7 +302,7 @@ mod tests {
             deadline: Instant::now() + deadline,
         };
         let on_upstream_failure = OnUpstreamFailure::Restart;
-        let work = Work { planned, audience, slot, wait: Duration::ZERO, on_upstream_failure };
+        let work = Work { planned, audience, slot, wait: Duration::ZERO, on_upstream_failure, lost_answer: None };
         let rest = run(&running, &mut *writer, work).await;
         if let Some(rest) = rest {
             drain_answer(rest).await;

@@ -99,6 +99,7 @@ fn event_examples() -> Value {
     let stream = |events: &[(&str, Value)]| stream_from(&start, 1, events);
     let done = |reason: &str| ("done", json!({"finish_reason": reason, "usage": usage, "timings": timings}));
     let delta = |text: &str| ("delta", json!({"text": text}));
+    let restart = ("restart", json!({"from": 1, "reason": "upstream_timeout"}));
     let failure = ProblemBody::example(ErrorCode::UpstreamError, Vec::new());
     let examples = [
         ("done", "An answer", stream(&[delta("Hel"), delta("lo"), done("stop")])),
@@ -132,16 +133,7 @@ fn event_examples() -> Value {
             "Content for which there is no other event",
             stream(&[("part", json!({"delta": {"audio": {"id": "audio_1", "data": "AAAA"}}})), done("stop")]),
         ),
-        (
-            "restart",
-            "The upstream stalled, and another one began anew: the answer is `Hello`",
-            stream(&[
-                delta("Good"),
-                ("restart", json!({"from": 1, "reason": "upstream_timeout"})),
-                delta("Hello"),
-                done("stop"),
-            ]),
-        ),
+        ("restart", "Another upstream began anew", stream(&[delta("Good"), restart, delta("Hello"), done("stop")])),
         (
             "choices",
             "Two choices",
