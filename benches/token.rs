@@ -159,7 +159,7 @@ fn log() -> (Memory, Box<dyn Writer>) {
     let account = Account::Principal(Principal::Anonymous);
     let (usage, timings) = (Usage::default(), Timings::default());
     let cancelled = Cancelled { reason: CancelReason::Abandoned, usage, timings };
-    let terms = LogTerms { account, claim: None, if_orphaned: Event::Cancelled(Arc::new(cancelled)) };
+    let terms = LogTerms { account, claim: None, if_orphaned: Event::Cancelled(Arc::new(cancelled)), recovery: None };
     match memory.create(start(), terms).now_or_never() {
         Some(Ok(Created::New { writer, .. })) => (memory, writer),
         _ => unreachable!("there is room"),

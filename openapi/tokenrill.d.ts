@@ -630,7 +630,7 @@ export interface components {
          * @description The closed list of error codes.
          * @enum {string}
          */
-        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "model_unpriced" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "budget_exceeded" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "event_log_unavailable" | "replica_lost" | "shutting_down" | "history_lost" | "internal";
+        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_restarted" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "event_log_unavailable" | "replica_lost" | "shutting_down" | "history_lost" | "internal";
         /**
          * @description The encoding of `data`.
          * @enum {string}
@@ -1117,6 +1117,7 @@ export interface components {
             metadata?: {
                 [key: string]: string;
             } | null;
+            on_upstream_failure?: components["schemas"]["OnUpstreamFailure"] | null;
             /**
              * @description `false`: the response is the snapshot at the end. Used only if `Accept` names neither `text/event-stream` nor
              *     `application/json`.
@@ -1173,6 +1174,11 @@ export interface components {
          * @enum {string}
          */
         OnDisconnect: "cancel" | "continue";
+        /**
+         * @description What happens if the model's server fails after its first token.
+         * @enum {string}
+         */
+        OnUpstreamFailure: "fail" | "restart";
         /** @description `{"error": {...}}`: the body of an error response of OpenAI's API, or an event of its streams. */
         OpenAiError: {
             error: components["schemas"]["OpenAiErrorBody"];
@@ -1340,6 +1346,23 @@ export interface components {
          * @enum {string}
          */
         Replay: "events" | "snapshot";
+        /**
+         * @description The upstream failed and another one begins anew: discard all texts and parts after the event with the number `from`,
+         *     which are all so far. Sent only if the request has `on_upstream_failure: "restart"`, and never after a tool call.
+         */
+        RestartData: {
+            /**
+             * Format: int64
+             * @description The number of the last event that stays, as in its id.
+             * @example 1
+             */
+            from: number;
+            /**
+             * @description Why the answer before is incomplete, as an error code.
+             * @example upstream_timeout
+             */
+            reason: string;
+        };
         /** @description The event `server-time` of the channel `system.time`, sent every second. */
         ServerTimeData: {
             /**
@@ -1699,6 +1722,14 @@ export interface components {
         } | {
             /** @constant */
             event: "part";
+            data: string;
+            /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
+            id?: string;
+            /** @description The reconnection delay in milliseconds; in the first and in the last block. */
+            retry?: number;
+        } | {
+            /** @constant */
+            event: "restart";
             data: string;
             /** @description `<generation>.<sequence>`, the value for `Last-Event-ID`. Absent from a refusal and from `queued`. */
             id?: string;
@@ -4479,6 +4510,7 @@ export interface GenerationEvents {
   tool_call: components["schemas"]["ToolCallData"];
   refusal: components["schemas"]["TextData"];
   part: components["schemas"]["PartData"];
+  restart: components["schemas"]["RestartData"];
   snapshot: components["schemas"]["Generation"];
   done: components["schemas"]["DoneData"];
   cancelled: components["schemas"]["CancelledData"];

@@ -17,9 +17,8 @@ export class Answer {
   readonly #calls = new Map<number, ToolCall>();
 
   begin(): void {
-    for (const shown of [this.#text, this.#reasoningText, this.#tools, this.#banner]) shown.replaceChildren();
-    this.#calls.clear();
-    this.#reasoning.hidden = true;
+    this.#banner.replaceChildren();
+    this.#clear();
     this.#section.setAttribute("aria-busy", "true");
   }
 
@@ -38,6 +37,10 @@ export class Answer {
       case "tool_call":
         this.#showToolCall(data);
         return true;
+      case "restart":
+        // Another upstream begins anew: the answer so far is withdrawn.
+        this.#clear();
+        return false;
       default:
         return false;
     }
@@ -64,6 +67,12 @@ export class Answer {
 
   cancelled(reason: string): void {
     this.#announce("cancelled", "Cancelled", reason, ["The model was stopped; the text so far is kept."]);
+  }
+
+  #clear(): void {
+    for (const shown of [this.#text, this.#reasoningText, this.#tools]) shown.replaceChildren();
+    this.#calls.clear();
+    this.#reasoning.hidden = true;
   }
 
   #announce(kind: "failed" | "cancelled", title: string, code: string, lines: string[]): void {

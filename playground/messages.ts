@@ -46,6 +46,10 @@ export class Messages {
       case "delta":
         answer.note.textContent = "";
         return appendText(answer.text, data.text ?? "");
+      case "restart":
+        answer.text.replaceChildren();
+        answer.note.textContent = "begun anew";
+        return;
       case "done":
         return end(answer, event, data.finish_reason === "stop" ? "" : `ended: ${data.finish_reason}`);
       case "cancelled":

@@ -78,6 +78,8 @@ export class Run implements Viewer {
         return this.meters.status("Waiting for the first token");
       case "queued":
         return this.#queued(data);
+      case "restart":
+        return this.meters.status(`Begun anew (${data.reason ?? "no reason given"})`);
       case "done":
         return this.#end(`Done (${data.finish_reason ?? "no reason given"})`, data);
       case "cancelled":

@@ -183,6 +183,12 @@ pub async fn serve(
         running.clone(),
         ledger.clone(),
     );
+    tasks.spawn({
+        let (generations, stop) = (generations.clone(), stop.clone());
+        let policy = admission.clone();
+        let recovering = async move { generations.recover(move || Arc::clone(&policy.borrow().policy)).await };
+        async move { stop.run_until_cancelled(recovering).await }
+    });
     let channels = channel_logs.service(settings.channels.max_subscribers.get() as usize, Arc::clone(&metrics));
     tasks.spawn({
         let (channels, metrics, stop) = (channels.clone(), Arc::clone(&metrics), stop.clone());

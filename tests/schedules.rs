@@ -56,7 +56,7 @@ fn account() -> Account {
 }
 
 fn terms(claim: Option<Claim>) -> LogTerms {
-    LogTerms { account: account(), claim, if_orphaned: ended(u64::MAX) }
+    LogTerms { account: account(), claim, if_orphaned: ended(u64::MAX), recovery: None }
 }
 
 fn create(memory: &Memory) -> (Arc<dyn GenerationLog>, Box<dyn Writer>) {

@@ -50,6 +50,10 @@ export async function ask(service: string, request: NewGeneration, reader: Reade
     if (event === "delta") {
       text += (JSON.parse(data) as GenerationEvents["delta"]).text;
       reader.show(text);
+    } else if (event === "restart") {
+      // Another upstream begins anew: all text so far is withdrawn.
+      text = "";
+      reader.show(text);
     } else if (event === "done" || event === "cancelled" || event === "failed") {
       const last = { event, data: JSON.parse(data) } as Ending;
       // A refusal has no usage. A retryable one says in `retry:` when to ask again; the library does so if

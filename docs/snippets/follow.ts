@@ -24,6 +24,8 @@ export function follow(events: string, viewer: Viewer, closed: () => void, init:
     text += (JSON.parse(data) as GenerationEvents["delta"]).text;
     viewer.show(text);
   });
+  // Another upstream begins anew: all text so far is withdrawn.
+  source.addEventListener("restart", () => viewer.show((text = "")));
   for (const event of ["done", "cancelled", "failed"] as const) {
     source.addEventListener(event, ({ data }) => {
       source.close();

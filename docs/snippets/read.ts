@@ -24,6 +24,10 @@ export async function read(
         if (event === "delta") {
           text += (JSON.parse(data) as GenerationEvents["delta"]).text;
           show(text);
+        } else if (event === "restart") {
+          // Another upstream begins anew: all text so far is withdrawn.
+          text = "";
+          show(text);
         } else if (event === "done" || event === "cancelled" || event === "failed") {
           return { event, data: JSON.parse(data) } as Ending;
         }

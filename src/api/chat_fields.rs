@@ -15,6 +15,7 @@ pub const FIELDS: &[(&str, FieldKind)] = &[
     ("prompt", FieldKind::Object),
     ("channel", FieldKind::NonEmptyText),
     ("on_disconnect", FieldKind::OnDisconnect),
+    ("on_upstream_failure", FieldKind::OnUpstreamFailure),
     ("grace_ms", FieldKind::Natural),
     ("max_queue_ms", FieldKind::Natural),
     ("metadata", FieldKind::Object),
@@ -38,8 +39,8 @@ pub fn checked_fields() -> impl Iterator<Item = (&'static str, FieldKind)> {
 pub const READ_OBJECTS: [&str; 6] = ["stream_options", "extra_body", "options", "prompt", "metadata", "variables"];
 
 /// Fields of this service that no provider knows.
-const OWN_FIELDS: [&str; 7] =
-    ["prompt", "channel", "on_disconnect", "grace_ms", "max_queue_ms", "metadata", "variables"];
+const OWN_FIELDS: [&str; 8] =
+    ["prompt", "channel", "on_disconnect", "on_upstream_failure", "grace_ms", "max_queue_ms", "metadata", "variables"];
 
 /// Returns the field of this service of which an unknown name is probably a typo.
 pub fn nearest_own_field(name: &str) -> Option<&'static str> {
@@ -57,7 +58,7 @@ const LARGEST_TYPO: usize = 2;
 
 /// Whether a field is refused in `extra_body`, because it is this service's own or set in the upstream request.
 pub fn is_set_here(name: &str) -> bool {
-    const SET_HERE: [&str; 11] = [
+    const SET_HERE: [&str; 12] = [
         "channel",
         "extra_body",
         "grace_ms",
@@ -66,6 +67,7 @@ pub fn is_set_here(name: &str) -> bool {
         "messages",
         "model",
         "on_disconnect",
+        "on_upstream_failure",
         "prompt",
         "stream",
         "stream_options",

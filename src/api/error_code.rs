@@ -116,6 +116,9 @@ error_codes! {
     UpstreamTimeout: GATEWAY_TIMEOUT, Wait, Other, "The model's server timed out";
     /// The model's server disconnected before the end of its answer.
     UpstreamDisconnected: BAD_GATEWAY, Wait, Other, "The model's server disconnected";
+    /// The model's server failed and another one began anew. Only in streams of a format that cannot withdraw the text
+    /// before: the events after this one have the new answer.
+    UpstreamRestarted: BAD_GATEWAY, Change, Other, "The answer was withdrawn";
     /// The model's server sent data that is not a chat completion.
     UpstreamMalformed: BAD_GATEWAY, Change, Other, "The model's server sent an invalid answer";
     /// The generation took longer than `generation.max_duration`.

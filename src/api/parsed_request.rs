@@ -9,7 +9,7 @@ use super::channel_query::answer_channel;
 use super::chat_fields::{CHOOSE_NO_MODEL, DUPLICATE, READ_OBJECTS, is_set_here, kind_of, nearest_own_field, steers};
 use super::problem::{FieldError, Problem};
 use super::prompt_call::{MODEL_PREFIX, PromptCall};
-use crate::domain::{ChannelName, Metadata, UsageRequest, number};
+use crate::domain::{ChannelName, Metadata, OnUpstreamFailure, UsageRequest, number};
 use crate::generation::{Delivery, NewGeneration, OnDisconnect, Storage};
 use crate::json::{InvalidObject, JsonObject, MOST_MEMBERS, Token, Tokens, unescape};
 use crate::limits::{RequestPermit, WaitPolicy};
@@ -26,9 +26,10 @@ pub struct ParsedRequest {
 /// Which fields of a request are this service's own, beside those that only it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldRules {
-    /// `metadata`, `store` and `stream`. `extra_body` and misspelled names of own fields are refused.
+    /// `metadata`, `store` and `stream`. Texts can be withdrawn (`on_upstream_failure`). `extra_body` and misspelled names of own fields are refused.
     Strict,
-    /// None: `metadata`, `store` and `extra_body` are forwarded, as clients of the provider's API expect.
+    /// None: `metadata`, `store` and `extra_body` are forwarded, as clients of the provider's API expect. These cannot
+    /// withdraw a text.
     Forwarding,
 }
 
@@ -69,12 +70,20 @@ pub fn new_generation(mut body: JsonObject, rules: FieldRules, caller: &Caller) 
         "\"continue\"" => OnDisconnect::Continue,
         _ => OnDisconnect::Cancel,
     });
+    let on_upstream_failure = match (body.present("on_upstream_failure"), rules) {
+        (Some("\"restart\""), FieldRules::Strict) => OnUpstreamFailure::Restart,
+        (Some("\"restart\""), FieldRules::Forwarding) => {
+            check.fail("/on_upstream_failure", NO_RESTART);
+            OnUpstreamFailure::Fail
+        }
+        _ => OnUpstreamFailure::Fail,
+    };
     let stream_options = body.get("stream_options").and_then(|json| JsonObject::parse(json.as_bytes()).ok());
     let asks_for_usage = stream_options.is_some_and(|options| options.get("include_usage") == Some("true"));
     let storage = if body.get("store") == Some("false") { Storage::UntilRead } else { Storage::Kept };
     // A number above 2^64 saturates, which does no harm: the settings have a lower maximum.
     let [grace, at_most] = ["grace_ms", "max_queue_ms"].map(|name| number(&body, name).map(Duration::from_millis));
-    for ours in ["channel", "on_disconnect", "grace_ms", "max_queue_ms"] {
+    for ours in ["channel", "on_disconnect", "on_upstream_failure", "grace_ms", "max_queue_ms"] {
         body.remove(ours);
     }
     if rules == FieldRules::Strict {
@@ -102,6 +111,7 @@ pub fn new_generation(mut body: JsonObject, rules: FieldRules, caller: &Caller) 
         usage: if asks_for_usage { UsageRequest::Asked } else { UsageRequest::NotAsked },
         storage,
         on_disconnect,
+        on_upstream_failure,
         grace,
         request_id: caller.request_id,
     };
@@ -115,6 +125,9 @@ pub fn new_generation(mut body: JsonObject, rules: FieldRules, caller: &Caller) 
 /// Members of a body up to which names are checked for typos; comparing each name of a larger body would take long.
 const MOST_COMPARED: usize = 256;
 
+/// The requirement of the wires of SDKs.
+const NO_RESTART: &str =
+    "must be \"fail\" here: clients of this format cannot withdraw a text. Use POST /v1/generations";
 const STEERS: &str = "cannot be set by callers: this service decides which server it calls, and how";
 
 /// Collects the errors of a body.

@@ -20,7 +20,7 @@ pub struct ViewerSource<E> {
     catch_up: CatchUp,
     /// The blocks of the last page from the first text on that has to be read from the log.
     unsent: Option<Box<OutputPieces>>,
-    /// The terminal event has been encoded. No event follows it.
+    /// The last event of this stream has been encoded.
     over: bool,
 }
 
@@ -50,15 +50,19 @@ impl<E: Encoder> Source for ViewerSource<E> {
                 }
             };
         }
+        if self.over {
+            return Poll::Ready(None);
+        }
         let page = match self.following.poll_page(context) {
             Poll::Ready(Some(Ok(page))) => page,
             Poll::Ready(Some(Err(lost))) => return Poll::Ready(Some(Err(lost.into()))),
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => return Poll::Pending,
         };
-        match self.catch_up.page(&page, &mut self.encoder, frames) {
-            PageEffect::Encoded(entries) => {
-                self.over |= page.iter().any(|entry| entry.event.is_terminal());
+        let effect = self.catch_up.page(&page, &mut self.encoder, frames);
+        match effect {
+            PageEffect::Encoded(entries) | PageEffect::EncodedLast(entries) => {
+                self.over = matches!(effect, PageEffect::EncodedLast(_));
                 let unsent = frames.split_off_logged();
                 self.unsent = unsent.map(|pieces| Box::new(OutputPieces::new(self.following.texts(), pieces)));
                 return Poll::Ready(Some(Ok(entries)));

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::event_log::{EventLog, Memory, MemoryLimits, RedisLogs, RedisTerms};
+use crate::event_log::{EventLog, Memory, MemoryLimits, RecoveryMode, RedisLogs, RedisTerms};
 use crate::redis_client::RedisClient;
-use crate::settings::{RedisWrite, Settings, Size};
+use crate::settings::{RedisRecover, RedisWrite, Settings, Size};
 
 /// The logs of all generations.
 #[derive(Clone)]
@@ -49,6 +49,10 @@ impl StoredLogs {
                     lease: redis.lease,
                     hold: if redis.write == RedisWrite::Behind { Duration::ZERO } else { redis.hold },
                     max_bytes: redis.max_bytes.map(Size::bytes),
+                    recovery: match redis.recover {
+                        RedisRecover::Off => RecoveryMode::Close,
+                        RedisRecover::Restart => RecoveryMode::TakeOver,
+                    },
                 };
                 let logs = RedisLogs::new(client.clone(), terms, tasks.clone(), stop.clone());
                 let (running, stop) = (logs.clone(), stop.clone());

@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use super::Principal;
 
 /// The holder of the limits that a request uses.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Account {
     Principal(Principal),
     /// An unauthenticated client: an IPv4 address, or the first 64 bits of an IPv6 address, which belong to one

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Chunk, Epoch, EventPosition, Failure, GenerationId, Principal, PromptReference, ProviderDialect, Sequence,
-    Timestamp, Timings, Usage,
+    Chunk, Epoch, EventPosition, Failure, FailureCode, GenerationId, Principal, PromptReference, ProviderDialect,
+    Sequence, Timestamp, Timings, Usage,
 };
 
 /// One event at its position in the log of a generation or a channel.
@@ -37,6 +37,7 @@ impl<E> Entry<E> {
 pub enum Event {
     Start(Arc<Start>),
     Chunk(Chunk),
+    Restart(Restart),
     Done(Arc<Done>),
     Cancelled(Arc<Cancelled>),
     Failed(Arc<Failed>),
@@ -51,7 +52,7 @@ impl Event {
     /// Returns the usage of a terminal event that has one.
     pub fn usage(&self) -> Option<Usage> {
         match self {
-            Self::Start(_) | Self::Chunk(_) => None,
+            Self::Start(_) | Self::Chunk(_) | Self::Restart(_) => None,
             Self::Done(done) => Some(done.usage),
             Self::Cancelled(cancelled) => Some(cancelled.usage),
             Self::Failed(failed) => failed.usage,
@@ -72,6 +73,15 @@ pub struct Start {
     pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
     pub usage: UsageRequest,
+}
+
+/// The answer so far is withdrawn, and another target begins anew. Its first chunk is appended in the same step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restart {
+    /// The last entry that stays: the start, or the restart before.
+    pub from: Sequence,
+    /// Why the answer so far is incomplete.
+    pub reason: FailureCode,
 }
 
 /// The model completed its answer.

@@ -20,6 +20,7 @@ pub enum FieldKind {
     TextOrTexts,
     TextOrObject,
     OnDisconnect,
+    OnUpstreamFailure,
 }
 
 /// The bound of whole numbers that this service reads: they must fit a signed 64-bit integer. The notation does not
@@ -50,6 +51,7 @@ impl FieldKind {
             Self::TextOrTexts => json.starts_with('"') || all_items(json, |token| matches!(token, Token::Text(_))),
             Self::TextOrObject => json.starts_with('"') || json.starts_with('{'),
             Self::OnDisconnect => matches!(json, "\"cancel\"" | "\"continue\""),
+            Self::OnUpstreamFailure => matches!(json, "\"fail\"" | "\"restart\""),
         }
     }
 
@@ -70,6 +72,7 @@ impl FieldKind {
             Self::TextOrTexts => "a string or an array of strings",
             Self::TextOrObject => "a string or an object",
             Self::OnDisconnect => "\"cancel\" or \"continue\"",
+            Self::OnUpstreamFailure => "\"fail\" or \"restart\"",
         }
     }
 }

@@ -22,6 +22,7 @@ mod log_format;
 mod lookup;
 mod name_pattern;
 mod on_disconnect;
+mod on_upstream_failure;
 mod output_limits;
 mod position;
 mod price;
@@ -49,8 +50,8 @@ pub use chunk::{
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use day::{Day, InvalidDay};
 pub use event::{
-    CancelReason, Cancelled, Done, Entry, Event, Failed, Finish, FinishReason, Metadata, Start, Stated, Trailer,
-    UsageRequest,
+    CancelReason, Cancelled, Done, Entry, Event, Failed, Finish, FinishReason, Metadata, Restart, Start, Stated,
+    Trailer, UsageRequest,
 };
 pub use failure::{Failure, FailureCode, Remedy, UpstreamWords};
 pub use field_kind::FieldKind;
@@ -61,6 +62,7 @@ pub use lookup::Lookup;
 pub use name_pattern::tests::COMPARISONS;
 pub use name_pattern::{AllowedModels, NamePattern, NamePatterns};
 pub use on_disconnect::OnDisconnect;
+pub use on_upstream_failure::OnUpstreamFailure;
 pub use output_limits::{LimitDemand, TooMuch};
 pub use position::{Epoch, EventId, EventPosition, Listed, Sequence};
 pub use price::{InvalidPrice, ModelPrice, TokenPrice};

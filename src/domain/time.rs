@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// A wall-clock time in whole milliseconds, written as RFC 3339 in UTC.
 ///
 /// Only for display, and for the order of displayed items. Every deadline uses the monotonic clock, so that a step of
-/// the wall clock does not end anything early.
+/// the wall clock does not end anything early. The exception: the end of a generation that another process has started,
+/// because processes share no other clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use super::arena::Arena;
 use super::{EntryBatch, Page, ReadError, Tail, TailState};
-use crate::domain::{Chunk, Entry, Epoch, Escaped, Event, Sequence, Shape, Start};
+use crate::domain::{Chunk, Entry, Epoch, Escaped, Event, Restart, Sequence, Shape, Start};
 
-/// The start, the chunks and, once the log is closed, the terminal event. The texts of the chunks are stored end to end
-/// in an [`Arena`], and each shape that they share is stored once.
+/// The start, the chunks and restarts and, once the log is closed, the terminal event. The texts of the chunks are stored
+/// end to end in an [`Arena`], and each shape that they share is stored once.
 pub struct Entries {
     start: Arc<Start>,
-    /// The number of chunks before `slots` that are no longer kept.
+    /// The number of entries before `slots` that are no longer kept.
     lost: usize,
     slots: Vec<StoredChunk>,
+    /// The restarts, each with the index of its slot.
+    restarts: Vec<(usize, Restart)>,
     arena: Arena,
     shapes: Vec<Arc<Shape>>,
     terminal: Option<Event>,
@@ -20,13 +22,16 @@ pub struct Entries {
     later_epochs: Vec<(Sequence, Epoch)>,
 }
 
-/// A chunk: its shape, and where its text ends.
+/// A chunk: its shape, and where its text ends. Also a restart, which has no text.
 #[derive(Clone, Copy)]
 struct StoredChunk {
+    /// The index of the shape, or [`RESTART`].
     shape: u32,
     text_end: u32,
 }
 
+/// Stands for the shape of a restart.
+const RESTART: u32 = u32::MAX;
 /// A page ends at the first entry with which it exceeds this many bytes.
 const PAGE_BYTES: usize = 16 * 1024;
 /// Initial capacity of a page, in entries: usually a page holds no more.
@@ -46,6 +51,7 @@ impl Entries {
             start,
             lost: 0,
             slots: Vec::new(),
+            restarts: Vec::new(),
             arena: Arena::new(),
             shapes: Vec::new(),
             terminal: None,
@@ -110,6 +116,10 @@ impl Entries {
                 });
                 self.slots.push(StoredChunk { shape: index(shape), text_end: index(self.arena.len()) });
             }
+            Event::Restart(restart) => {
+                self.restarts.push((self.slots.len(), restart));
+                self.slots.push(StoredChunk { shape: RESTART, text_end: index(self.arena.len()) });
+            }
             // The log already has its start.
             Event::Start(_) => {}
             Event::Done(_) | Event::Cancelled(_) | Event::Failed(_) => {
@@ -136,15 +146,17 @@ impl Entries {
         while let Some(before) = kept.checked_sub(1)
             && self.slots.len() - before <= PAGE_ENTRIES
         {
-            size += self.slot(before).map_or(0, |(shape, text)| shape.size() + text.len());
+            size += self.slot(before).map_or(0, |(_, bytes)| bytes);
             if size > PAGE_BYTES {
                 break;
             }
             kept = before;
         }
-        let last: Vec<Event> = (kept..self.slots.len()).filter_map(|at| self.chunk(at)).collect();
+        let last: Vec<Event> =
+            (kept..self.slots.len()).filter_map(|at| self.slot(at)).map(|(event, _)| event).collect();
         self.lost += kept;
         self.slots = Vec::new();
+        self.restarts = Vec::new();
         self.arena = Arena::new();
         self.shapes = Vec::new();
         for event in last {
@@ -184,22 +196,21 @@ impl Entries {
         if at == self.slots.len() {
             return Some((self.terminal.clone()?, EVENT_BYTES));
         }
-        let (shape, text) = self.slot(at)?;
-        let size = shape.size() + text.len();
-        Some((Event::Chunk(Chunk::new(Arc::clone(shape), Escaped::from_stored(text))), size))
+        self.slot(at)
     }
 
-    /// Returns the shape and the text of a slot.
-    fn slot(&self, at: usize) -> Option<(&Arc<Shape>, &str)> {
+    /// Returns the event of a slot, and about how many bytes it takes on the wire.
+    fn slot(&self, at: usize) -> Option<(Event, usize)> {
         let slot = self.slots.get(at)?;
+        if slot.shape == RESTART {
+            let (_, restart) = self.restarts.iter().find(|(place, _)| *place == at)?;
+            return Some((Event::Restart(*restart), EVENT_BYTES));
+        }
         let text_start = at.checked_sub(1).and_then(|last| self.slots.get(last)).map_or(0, |last| last.text_end);
         let text = self.arena.get(text_start..slot.text_end)?;
-        Some((self.shapes.get(slot.shape as usize)?, text))
-    }
-
-    fn chunk(&self, at: usize) -> Option<Event> {
-        let (shape, text) = self.slot(at)?;
-        Some(Event::Chunk(Chunk::new(Arc::clone(shape), Escaped::from_stored(text))))
+        let shape = self.shapes.get(slot.shape as usize)?;
+        let bytes = shape.size() + text.len();
+        Some((Event::Chunk(Chunk::new(Arc::clone(shape), Escaped::from_stored(text))), bytes))
     }
 }
 
@@ -211,7 +222,7 @@ pub(super) fn event_size(event: &Event) -> usize {
             start.model.len() + metadata.sum::<usize>()
         }
         Event::Done(done) => done.trailer.size(),
-        Event::Cancelled(_) | Event::Failed(_) | Event::Chunk(_) => 0,
+        Event::Cancelled(_) | Event::Failed(_) | Event::Chunk(_) | Event::Restart(_) => 0,
     };
     EVENT_BYTES + texts
 }
@@ -225,7 +236,7 @@ fn index(at: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::domain::{
-        CancelReason, Cancelled, GenerationId, Part, Principal, Timestamp, Timings, Usage, UsageRequest,
+        CancelReason, Cancelled, FailureCode, GenerationId, Part, Principal, Timestamp, Timings, Usage, UsageRequest,
     };
 
     /// Returns a closed log with this many chunks of one shape.
@@ -258,6 +269,23 @@ mod tests {
             assert_eq!(taken, (entries.arena.len(), entries.slots.len(), entries.shapes.len()));
             assert_eq!(entries.page(Sequence::new(chunks)).expect("the same"), last);
         }
+    }
+
+    #[test]
+    fn restart_is_read_at_its_position_also_from_the_last_page_of_a_removed_log() {
+        let (mut entries, shape) = closed(1);
+        entries.terminal = None;
+        let restart = Event::Restart(Restart { from: Sequence::new(1), reason: FailureCode::UpstreamTimeout });
+        let chunk = Event::Chunk(Chunk::new(shape, Escaped::from_text("Basel")));
+        let tail = [restart, chunk];
+        for event in &tail {
+            entries.push(event.clone());
+        }
+        let read = |entries: &Entries| entries.page(Sequence::new(2)).expect("a page").entries;
+        let events = |entries: &Entries| read(entries).into_iter().map(|entry| entry.event).collect::<Vec<_>>();
+        assert_eq!(events(&entries), tail);
+        entries.keep_end();
+        assert_eq!(events(&entries), tail);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The port of the generations' logs.
 
-use std::future::ready;
+use std::fmt;
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,22 @@ pub trait EventLog: Control + ViewerPresence + Send + Sync + 'static {
         most: usize,
     ) -> BoxFuture<'static, Result<Vec<Listed>, LogUnavailable>>;
 
+    /// Returns whether another process may take over a log that is made with [`LogTerms::recovery`].
+    fn recovers(&self) -> bool {
+        false
+    }
+
+    /// Resolves with the next log that a read has found without an owner, and that may be taken over (contract 16).
+    fn orphan(&self) -> BoxFuture<'static, GenerationId> {
+        pending().boxed()
+    }
+
+    /// Makes this process the owner of a log whose owner is lost. `None` if it may not, or another process is faster
+    /// (contract 16).
+    fn take_over(&self, _generation: GenerationId) -> BoxFuture<'static, Result<Option<TakenLog>, LogUnavailable>> {
+        ready(Ok(None)).boxed()
+    }
+
     /// Removes the log and its claim at once (contract 7).
     fn remove(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>>;
 
@@ -94,6 +111,31 @@ pub struct LogTerms {
     pub claim: Option<Claim>,
     /// The terminal event of the log if its writer is lost (contract 10).
     pub if_orphaned: Event,
+    /// What another process needs to take the log over, if the request permits that (contract 16).
+    pub recovery: Option<Recovery>,
+}
+
+/// What a process stores so that another one can begin its generation anew.
+#[derive(Clone)]
+pub struct Recovery {
+    /// The recorded request, in a form of the generation's own.
+    pub request: Arc<[u8]>,
+    /// How long the generation may be without a viewer. `None`: as long as it runs.
+    pub grace: Option<Duration>,
+}
+
+/// A log that this process has taken over.
+pub struct TakenLog {
+    pub writer: Box<dyn Writer>,
+    /// The recorded request.
+    pub request: Vec<u8>,
+}
+
+/// Prints a length: requests are never logged.
+impl fmt::Debug for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recovery({} bytes)", self.request.len())
+    }
 }
 
 /// The result of a create.

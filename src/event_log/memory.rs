@@ -202,7 +202,7 @@ impl LogBudget for SharedLogs {
 impl SharedLogs {
     /// Creates a log. The lookup of the claim and the insertion of the log are one critical section.
     fn create(self: &Arc<Self>, start: Arc<Start>, terms: LogTerms) -> Result<Created, CreateError> {
-        let LogTerms { account, claim, if_orphaned } = terms;
+        let LogTerms { account, claim, if_orphaned, recovery: _ } = terms;
         let budget: Weak<dyn LogBudget> = Arc::downgrade(&(Arc::clone(self) as Arc<dyn LogBudget>));
         let log = MemoryLog::new(start, budget);
         let known = self.change(|logs| {

@@ -48,6 +48,13 @@
 //! 12. **Present.** The request that makes a log is its first viewer, in one step. [`ViewerPresence::shut_when_empty`] shuts
 //!     the log to viewers in the step that finds that there was none for the grace; a later join is [`GenerationEnded`].
 //!
+//! 16. **Taken over.** Where the backend permits it ([`EventLog::recovers`]), a log with [`LogTerms::recovery`] whose
+//!     lease has expired is not closed at once: exactly one process becomes its owner, in the next epoch, once for each
+//!     log. The old writer is fenced. A request to end the generation, and the end of its grace, that the old owner
+//!     would have found, reach the new one ([`Control::end_requested`]). What was stored for this is removed in that
+//!     step, and when the log is closed. A log that no process takes over within a few seconds of its next read is
+//!     closed as in rule 10.
+//!
 //! A channel's log keeps rule 4 and the second half of rule 5, and:
 //!
 //! 13. **Monotonic.** Each append adds consecutive numbers above the tail: in memory the next ones, in Redis none below
@@ -100,7 +107,7 @@ mod tail;
 mod viewers;
 mod writer;
 
-pub use self::redis::{RedisChannelTerms, RedisChannels, RedisLogs, RedisTerms, ReplicaChannels};
+pub use self::redis::{RecoveryMode, RedisChannelTerms, RedisChannels, RedisLogs, RedisTerms, ReplicaChannels};
 pub use channel::MemoryChannels;
 pub use channel_limits::ChannelLimits;
 pub use channel_logs::{ChannelLog, ChannelLogs, ChannelsFull, History};
@@ -108,6 +115,7 @@ pub use control::Control;
 pub use follow::{Follow, follow};
 pub use generation_logs::{
     ClaimError, Conflict, CreateError, Created, EventLog, GenerationLog, LogTerms, LogUnavailable, LostAnswer,
+    Recovery, TakenLog,
 };
 pub use holdings::MOST_TOMBSTONES;
 pub use log_summary::LogSummary;

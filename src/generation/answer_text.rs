@@ -6,6 +6,14 @@ use std::fmt;
 use crate::domain::{Chunk, Event, Part, Sequence};
 use crate::event_log::{GenerationLog, read_page};
 
+/// The answers of a log: the one that stands, and those that were withdrawn before it.
+#[derive(Debug, Default)]
+pub struct AnswerTexts {
+    /// In order.
+    pub withdrawn: Vec<AnswerText>,
+    pub standing: AnswerText,
+}
+
 /// The texts of all choices of an answer. Choice 0 is always there.
 #[derive(Debug)]
 pub struct AnswerText {
@@ -23,31 +31,33 @@ pub struct ChoiceText {
     calls: BTreeSet<u32>,
 }
 
-impl AnswerText {
-    /// Reads a log up to `tail`, and then the events that are still pending, and keeps at most `kept` bytes of text.
-    /// Returns `None` if the log is lost.
-    pub async fn read(log: &dyn GenerationLog, tail: Sequence, pending: &[Event], mut kept: usize) -> Option<Self> {
-        let (mut answer, mut at) = (Self::default(), Sequence::START);
+impl AnswerTexts {
+    /// Reads a log up to `tail`, and then the events that are still pending, and keeps at most `kept` bytes of each
+    /// answer. Returns `None` if the log is lost.
+    pub async fn read(log: &dyn GenerationLog, tail: Sequence, pending: &[Event], kept: usize) -> Option<Self> {
+        let (mut answers, mut room, mut at) = (Self::default(), kept, Sequence::START);
+        let mut apply = |event: &Event| match event {
+            Event::Chunk(chunk) => room -= answers.standing.apply(chunk, room),
+            Event::Restart(_) => {
+                answers.withdrawn.push(std::mem::take(&mut answers.standing));
+                room = kept;
+            }
+            _ => {}
+        };
         while at < tail {
             let page = read_page(log, at).await.ok()?;
             at = page.entries.last()?.sequence;
-            kept -= answer.apply_all(page.entries.iter().map(|entry| &entry.event), kept);
+            page.entries.iter().for_each(|entry| apply(&entry.event));
         }
-        answer.apply_all(pending.iter(), kept);
-        Some(answer)
+        pending.iter().for_each(apply);
+        Some(answers)
     }
+}
 
+impl AnswerText {
     /// Returns the UTF-8 bytes of all choices.
     pub fn bytes(&self) -> usize {
         self.choices.values().map(|choice| choice.bytes).sum()
-    }
-
-    /// Adds the chunks among some events; returns how many of their bytes are kept, at most `room`.
-    fn apply_all<'a>(&mut self, events: impl Iterator<Item = &'a Event>, room: usize) -> usize {
-        events.fold(0, |kept, event| match event {
-            Event::Chunk(chunk) => kept + self.apply(chunk, room - kept),
-            _ => kept,
-        })
     }
 
     /// Adds a chunk; returns how many of its bytes are kept, at most `room`.

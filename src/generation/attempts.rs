@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
 use super::tokens::guess_prompt;
-use crate::domain::{CancelBills, FailureCode, Principal, Prompt, RequestId, TokenSource, Usage, Usd};
+use super::withdrawn::WithdrawnAttempt;
+use crate::domain::{CancelBills, FailureCode, Principal, Prompt, RequestId, TokenSource, Usage, UsageReport, Usd};
 use crate::telemetry::{GenerationLabels, Metrics, Outcome};
 use crate::upstream::{
     AttemptError, AttemptNumber, AttemptObserver, AttemptReason, Billed, Delivery, SentMark, Target,
@@ -49,8 +50,27 @@ pub struct Attempt {
     pub began: Instant,
     sent: SentMark,
     entry: Arc<OpenAttempt>,
+    answer: AnswerFate,
     /// `None` while it is open.
     pub end: Option<AttemptEnd>,
+}
+
+/// What became of the answer of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AnswerFate {
+    /// It has not begun.
+    None,
+    /// It is that of the generation.
+    Standing,
+    /// Another one replaced it; with what the upstream had reported.
+    Withdrawn(UsageReport),
+}
+
+/// Whether an answer replaces another one of the generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    First,
+    InPlaceOfAnother,
 }
 
 /// How an attempt ended.
@@ -81,8 +101,8 @@ impl Attempts {
         current(&self.lock()).map_or_else(|| self.planned.clone(), |attempt| attempt.target.clone())
     }
 
-    /// Returns the target that usage and cost are of: of the current attempt if it may be billed, else of the last one
-    /// that may be.
+    /// Returns the target that usage and cost are of: of the answer that stands, else of the current attempt if it may be
+    /// billed, else of the last one that may be.
     pub fn charged_target(&self) -> Target {
         self.charged().map_or_else(|| self.planned.clone(), |attempt| attempt.target)
     }
@@ -92,7 +112,8 @@ impl Attempts {
         let attempts = self.lock();
         let may_be_billed = |attempt: &&Attempt| attempt.billed() == Billed::Maybe;
         let current = current(&attempts);
-        let charged = current.filter(may_be_billed).or_else(|| attempts.iter().rfind(may_be_billed)).or(current);
+        let own = standing(&attempts).or(current.filter(may_be_billed));
+        let charged = own.or_else(|| attempts.iter().rfind(may_be_billed)).or(current);
         charged.cloned()
     }
 
@@ -130,6 +151,39 @@ impl Attempts {
         self.lock().len()
     }
 
+    /// Records that the answer of the open attempt is that of the generation from now on. The one before is withdrawn, if
+    /// there is one; the upstream had reported `reported` of it.
+    pub fn commit(&self, reported: UsageReport) -> Committed {
+        let mut attempts = self.lock();
+        let before = attempts.iter_mut().find(|attempt| attempt.answer == AnswerFate::Standing);
+        let committed = if let Some(before) = before {
+            before.answer = AnswerFate::Withdrawn(reported);
+            Committed::InPlaceOfAnother
+        } else {
+            Committed::First
+        };
+        if let Some(open) = attempts.iter_mut().rfind(|attempt| attempt.end.is_none()) {
+            open.answer = AnswerFate::Standing;
+        }
+        committed
+    }
+
+    /// Returns the attempts whose answers were withdrawn, in order.
+    pub fn withdrawn(&self) -> Vec<WithdrawnAttempt> {
+        let attempts = self.lock();
+        let withdrawn = attempts.iter().filter_map(|attempt| match attempt.answer {
+            AnswerFate::Withdrawn(reported) => {
+                Some(WithdrawnAttempt { target: attempt.target.clone(), reported, entry: Arc::clone(&attempt.entry) })
+            }
+            AnswerFate::None | AnswerFate::Standing => None,
+        });
+        withdrawn.collect()
+    }
+
+    pub fn has_withdrawn(&self) -> bool {
+        self.lock().iter().any(|attempt| matches!(attempt.answer, AnswerFate::Withdrawn(_)))
+    }
+
     /// Records that the current attempt failed, unless it has already ended, and classifies its error.
     pub fn failed(&self, error: &AttemptError) -> AttemptFailure {
         let number = current(&self.lock()).map(|attempt| attempt.number);
@@ -160,8 +214,8 @@ impl Attempts {
         }
     }
 
-    /// Settles the attempts that have ended in the ledger. `usage` is that of the current one, whose answer is the
-    /// generation's; each is settled once.
+    /// Settles the attempts that have ended in the ledger, except those that were withdrawn. `usage` is that of the
+    /// current one, whose answer is the generation's; each is settled once.
     pub fn settle(&self, usage: AttemptUsage) {
         let made = self.lock().clone();
         let Some(current) = current(&made) else { return };
@@ -172,9 +226,9 @@ impl Attempts {
         current.entry.settle(end.outcome, end.role, usage);
     }
 
-    /// Settles attempts that others replaced. Their answers never began, so the upstream may charge for the prompt.
+    /// Settles attempts whose answers never began, so that the upstream may charge for the prompt.
     fn settle_without_answer<'a>(&self, attempts: impl Iterator<Item = &'a Attempt>) {
-        for attempt in attempts {
+        for attempt in attempts.filter(|attempt| attempt.answer == AnswerFate::None) {
             let Some(AttemptEnd { outcome, billed, role, .. }) = attempt.end else { continue };
             let input_tokens = guess_prompt(&self.context.prompt);
             let prompt = Usage { input_tokens, output_tokens: Some(0), ..Usage::default() };
@@ -182,6 +236,8 @@ impl Attempts {
                 Billed::No => AttemptUsage::Unbilled,
                 Billed::Maybe => attempt.charge(AttemptUsage::Known(prompt), &self.context.reserved),
             };
+            // Cancelled, while the answer of another one stands.
+            let role = if role == AttemptRole::Winner { AttemptRole::Failed } else { role };
             attempt.entry.settle(outcome, role, usage);
         }
     }
@@ -232,6 +288,7 @@ impl AttemptObserver for Attempts {
             began: Instant::now(),
             sent: sent.clone(),
             entry: Arc::new(entry),
+            answer: AnswerFate::None,
             end: None,
         };
         attempts.push(attempt);
@@ -296,12 +353,17 @@ impl AttemptEnd {
     }
 }
 
-/// Returns the attempt whose answer is the generation's, as far as is known: the first that is open, else the last one with
-/// an answer, else the last one.
+/// Returns the attempt whose answer is the generation's, as far as is known: the one whose answer stands, else the first
+/// that is open, else the last one that was not replaced.
 fn current(attempts: &[Attempt]) -> Option<&Attempt> {
     let is_winner = |attempt: &&Attempt| attempt.end.is_some_and(|end| end.role == AttemptRole::Winner);
-    let open = attempts.iter().find(|attempt| attempt.end.is_none());
-    open.or_else(|| attempts.iter().rfind(is_winner)).or(attempts.last())
+    let open = || attempts.iter().find(|attempt| attempt.end.is_none());
+    standing(attempts).or_else(open).or_else(|| attempts.iter().rfind(is_winner)).or(attempts.last())
+}
+
+/// Returns the attempt whose answer is that of the generation.
+fn standing(attempts: &[Attempt]) -> Option<&Attempt> {
+    attempts.iter().find(|attempt| attempt.answer == AnswerFate::Standing)
 }
 
 /// Returns the labels of the metrics of a target.
@@ -312,6 +374,8 @@ pub fn labels(target: &Target) -> GenerationLabels<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generation::answer_text::AnswerText;
+    use crate::generation::withdrawn::settle_withdrawn;
     use crate::upstream::{AttemptErrorKind, RetryTerms, ScriptedProvider, Sent, UpstreamServer};
     use crate::usage::{UsageDimension, UsageQuery, UsageRow};
 
@@ -428,19 +492,45 @@ mod tests {
         assert_eq!(attempts.lock().last().and_then(|attempt| attempt.end), Some(end));
     }
 
+    /// Returns for each upstream: its name, the attempts that were done, cancelled and failed, the input tokens, and the
+    /// attempts whose tokens were estimated.
+    fn rows(attempts: &Attempts) -> Vec<(String, [u64; 3], u64, u64)> {
+        let by = vec![UsageDimension::Upstream];
+        let rows = attempts.context.ledger.rows(&UsageQuery { by, ..UsageQuery::default() });
+        let row = |row: UsageRow| {
+            let totals = row.totals;
+            let outcomes = [totals.done, totals.cancelled, totals.failed];
+            (row.upstream.expect("a name").to_string(), outcomes, totals.input_tokens, totals.estimated)
+        };
+        rows.into_iter().map(row).collect()
+    }
+
+    #[tokio::test]
+    async fn withdrawn_attempt_is_settled_by_its_own_text_and_the_answer_that_stands_by_the_usage() {
+        let attempts = attempts(&Metrics::new());
+        for (number, upstream, committed) in [(1, "a", Committed::First), (2, "b", Committed::InPlaceOfAnother)] {
+            begin(&attempts, number, upstream).set();
+            assert_eq!(attempts.commit(UsageReport { input_tokens: Some(5), ..UsageReport::default() }), committed);
+            attempts.failed(&disconnected());
+        }
+        // A third target refuses, so that the second answer stands.
+        begin(&attempts, 3, "c").set();
+        attempts.attempt_failed(AttemptNumber::new(3), &refused());
+        assert_eq!((attempts.target(), attempts.charged_target()), (target("b"), target("b")));
+        let count = |target: Target, _| async move {
+            assert_eq!(*target.upstream().name, *"a");
+            Usage { input_tokens: 1, output_tokens: Some(9), ..Usage::default() }
+        };
+        settle_withdrawn(attempts.withdrawn(), vec![AnswerText::default(), AnswerText::default()], count).await;
+        attempts.settle(AttemptUsage::Known(Usage { input_tokens: 7, ..Usage::default() }));
+        let failed = |upstream: &str, tokens, estimated| (upstream.to_owned(), [0, 0, 1], tokens, estimated);
+        assert_eq!(rows(&attempts), [failed("a", 5, 1), failed("b", 7, 1), failed("c", 0, 0)]);
+    }
+
     #[test]
     fn each_attempt_is_settled_in_the_ledger_with_its_own_target() {
         let attempts = attempts(&Metrics::new());
-        let rows = || {
-            let by = vec![UsageDimension::Upstream];
-            let rows = attempts.context.ledger.rows(&UsageQuery { by, ..UsageQuery::default() });
-            let row = |row: UsageRow| {
-                let totals = row.totals;
-                let outcomes = [totals.done, totals.cancelled, totals.failed];
-                (row.upstream.expect("a name").to_string(), outcomes, totals.input_tokens, totals.estimated)
-            };
-            rows.into_iter().map(row).collect::<Vec<_>>()
-        };
+        let rows = || rows(&attempts);
         begin(&attempts, 1, "a").set();
         attempts.failed(&refused());
         begin(&attempts, 2, "b").set();

@@ -206,7 +206,7 @@ mod tests {
         let (usage, timings) = (Usage::default(), Timings::default());
         let end = Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings }));
         let account = Account::Principal(Principal::Anonymous);
-        let terms = LogTerms { account, claim: None, if_orphaned: end.clone() };
+        let terms = LogTerms { account, claim: None, if_orphaned: end.clone(), recovery: None };
         let created = memory.create(Arc::new(start), terms).await;
         let Ok(Created::New { mut writer, .. }) = created else { panic!("a new log") };
         writer.close(end).await.expect("there is room");

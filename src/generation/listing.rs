@@ -71,7 +71,7 @@ impl Summary {
             Some(Event::Done(done)) => Status::Done(done),
             Some(Event::Cancelled(cancelled)) => Status::Cancelled(cancelled),
             Some(Event::Failed(failed)) => Status::Failed(failed),
-            Some(Event::Start(_) | Event::Chunk(_)) => return None,
+            Some(Event::Start(_) | Event::Chunk(_) | Event::Restart(_)) => return None,
         };
         Some(Self { start: summary.start, status, last_sequence: summary.last })
     }

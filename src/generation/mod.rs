@@ -14,6 +14,7 @@
 //! task that is dropped appends in its destructor.
 
 mod answer_text;
+mod assembly;
 mod attempt_failure;
 mod attempts;
 mod audience;
@@ -25,7 +26,10 @@ mod following;
 mod listing;
 mod log_text;
 mod reading;
+mod recorded_request;
+mod recovery;
 mod registry;
+mod relay;
 mod repeats;
 mod running;
 mod service;
@@ -34,8 +38,10 @@ mod state;
 mod stopping;
 mod storage;
 mod subject;
+mod tally;
 mod task;
 mod tokens;
+mod withdrawn;
 
 pub use crate::event_log::CreateError;
 pub use crate::upstream::{BreakerState, Delivery, KeyStatus, ListedModel, ListedModels, ModelStatus, UpstreamStatus};

@@ -1,21 +1,24 @@
 //! The state of a running generation, and its ending.
 
-use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
-use super::answer_text::AnswerText;
-use super::attempts::{Attempts, labels};
+use super::answer_text::{AnswerText, AnswerTexts};
+use super::attempts::{Attempts, Committed, labels};
 use super::end_report::EndReport;
-use super::ending::{Ending, FailedEnding};
-use super::subject::{PromptSource, RepeatPolicy, Subject};
+use super::ending::Ending;
+use super::subject::Subject;
+use super::tally::Tally;
 use super::tokens::{self, COUNTED_BYTES, TokenCounter};
+use super::withdrawn::settle_withdrawn;
 use crate::domain::{
-    CancelReason, Cancelled, Chunk, Done, Event, Failed, Failure, FailureCode, Finish, FinishReason, GenerationId,
-    Prompt, Remedy, Timings, UpstreamWords, Usage, UsageReport,
+    CancelReason, Cancelled, Chunk, Done, Event, Failed, FailureCode, Finish, FinishReason, GenerationId, Prompt,
+    Timings, Usage, UsageReport,
 };
 use crate::event_log::{CloseOutcome, Limit, Writer};
 use crate::limits::{OutputEstimate, QueueState, Reservations, Settled, Settlement};
@@ -47,13 +50,6 @@ pub struct Running {
     requested_end: SetOnce<Ending>,
     metrics: Arc<Metrics>,
     counter: TokenCounter,
-}
-
-/// The usage and the finish reasons that the upstream has reported so far.
-#[derive(Debug, Default)]
-struct Tally {
-    reported: UsageReport,
-    finish: BTreeMap<u32, FinishReason>,
 }
 
 /// The reservations with which a generation was admitted.
@@ -94,6 +90,11 @@ impl Running {
         }
     }
 
+    /// Counts the time from its acceptance in another process, which was this long ago.
+    pub fn accepted_before(self, age: Duration) -> Self {
+        Self { accepted: self.accepted.checked_sub(age).unwrap_or(self.accepted), ..self }
+    }
+
     /// Returns the generation's queue position, if it has ever been queued.
     pub fn queue_state(&self) -> Option<watch::Receiver<QueueState>> {
         self.queue_state.clone()
@@ -130,6 +131,15 @@ impl Running {
         }
     }
 
+    /// Records that an answer begins which no other attempt replaces while it lasts. The one before is withdrawn: from now
+    /// on usage, finish reasons and the time to the first token are those of the new one.
+    pub fn begin_answer(&self) {
+        let mut tally = self.lock();
+        if self.attempts.commit(tally.reported) == Committed::InPlaceOfAnother {
+            *tally = Tally { began_anew: Some(Instant::now()), ..Tally::default() };
+        }
+    }
+
     /// Records a finish reason. Some servers send several, not always the same; as in the official SDKs, the last one
     /// counts.
     pub fn record_finish(&self, choice: u32, reason: FinishReason) {
@@ -139,6 +149,13 @@ impl Running {
     pub fn record_usage(&self, report: UsageReport) {
         let mut tally = self.lock();
         tally.reported = tally.reported.updated_by(report);
+    }
+
+    /// Leaves the slot and the reservations to the process that has taken the generation over.
+    pub fn forget_reservations(&self) {
+        if let Some(reservations) = self.reservations.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            reservations.forget();
+        }
     }
 
     pub fn record_panic(&self) {
@@ -170,17 +187,24 @@ impl Running {
     ///
     /// As [`Writer::close`]: a second call does not fail.
     async fn try_end(&self, writer: &mut dyn Writer, ending: &Ending, timings: Timings) -> Result<(), Limit> {
-        let answer = if self.needs_answer(ending) { answer_text(writer).await } else { None };
+        let answers = if self.needs_answer(ending) { answer_texts(writer).await } else { None };
+        let (withdrawn, answer) = answers.map(|answers| (answers.withdrawn, answers.standing)).unzip();
         let finish = self.finish(answer.as_ref());
         let reported = self.lock().reported;
+        let is_urgent = ending.code() == Some(FailureCode::ShuttingDown);
+        settle_withdrawn(self.attempts.withdrawn(), withdrawn.unwrap_or_default(), async |target, text| {
+            if is_urgent {
+                return tokens::guess(&self.prompt, &text);
+            }
+            self.counter.count(target.model(), &self.prompt, text).await
+        })
+        .await;
         let usage = match (reported.complete(), self.attempts.billed(), answer) {
             (Some(usage), _, _) => usage,
             (None, Billed::No, _) => nothing_used(),
             (None, _, None) => Usage::default(),
             // A guess, not a count: every viewer must receive the terminal event before the process ends.
-            (None, _, Some(answer)) if ending.code() == Some(FailureCode::ShuttingDown) => {
-                reported.completed_by(tokens::guess(&self.prompt, &answer))
-            }
+            (None, _, Some(answer)) if is_urgent => reported.completed_by(tokens::guess(&self.prompt, &answer)),
             (None, _, Some(answer)) => reported
                 .completed_by(self.counter.count(self.attempts.charged_target().model(), &self.prompt, answer).await),
         };
@@ -195,11 +219,14 @@ impl Running {
         let mut ending = self.requested_end.get().cloned().unwrap_or(ending);
         self.attempts.end(ending.outcome(), ending.code());
         let reported = self.lock().reported;
+        let answers = answer_texts(writer).now_or_never().flatten();
+        let (withdrawn, answer) = answers.map(|answers| (answers.withdrawn, answers.standing)).unzip();
+        let guessing = |_, text| ready(tokens::guess(&self.prompt, &text));
+        settle_withdrawn(self.attempts.withdrawn(), withdrawn.unwrap_or_default(), guessing).await;
         let usage = reported.complete().unwrap_or_else(|| {
             if self.attempts.billed() == Billed::No {
                 return nothing_used();
             }
-            let answer = answer_text(writer).now_or_never().flatten();
             answer.map(|answer| reported.completed_by(tokens::guess(&self.prompt, &answer))).unwrap_or_default()
         });
         let timings = self.timings();
@@ -210,13 +237,13 @@ impl Running {
         }
     }
 
-    /// Returns whether the answer must be read from the log: for tokens that the provider did not count, or choices
-    /// without a finish reason.
+    /// Returns whether the answer must be read from the log: for tokens that the provider did not count, choices without
+    /// a finish reason, or withdrawn answers.
     fn needs_answer(&self, ending: &Ending) -> bool {
         let tally = self.lock();
         let is_counted = tally.reported.complete().is_some() || self.attempts.billed() == Billed::No;
         let is_finished = !matches!(ending, Ending::Done { .. }) || tally.finish.len() >= self.subject.choices;
-        !(is_counted && is_finished)
+        !(is_counted && is_finished) || self.attempts.has_withdrawn()
     }
 
     /// Returns how each choice ended, with `stop` for a choice that has content but no stated reason.
@@ -249,7 +276,8 @@ impl Running {
     }
 
     fn timings(&self) -> Timings {
-        let first_token = self.first_token.get().map(|first| *first - self.accepted);
+        let first_token = self.lock().began_anew.or(self.first_token.get().copied());
+        let first_token = first_token.map(|first| first - self.accepted);
         Timings { first_token, total: self.accepted.elapsed() }
     }
 
@@ -322,35 +350,11 @@ impl Running {
             Ending::Failed(failed) => {
                 let usage = Some(usage).filter(|_| self.attempts.billed() == Billed::Maybe);
                 Event::Failed(Arc::new(Failed {
-                    failure: self.failure(failed, self.attempts.billed()),
+                    failure: self.subject.failure(failed, self.attempts.billed()),
                     usage,
                     timings,
                 }))
             }
-        }
-    }
-
-    /// Returns the terminal event of a generation whose process is gone. Nothing is known of its usage.
-    pub fn orphaned(&self) -> Event {
-        let failed = FailedEnding::new(FailureCode::ReplicaLost);
-        let failure = self.failure(&failed, Billed::Maybe);
-        Event::Failed(Arc::new(Failed { failure, usage: Some(Usage::default()), timings: Timings::default() }))
-    }
-
-    fn failure(&self, failed: &FailedEnding, billed: Billed) -> Failure {
-        let is_kept = self.subject.repeats == RepeatPolicy::Attach && billed == Billed::Maybe;
-        let detail = failed.detail().to_owned();
-        let hidden = |words: UpstreamWords| match self.subject.source {
-            PromptSource::Caller => words,
-            PromptSource::Service => UpstreamWords { message: None, ..words },
-        };
-        Failure {
-            code: failed.code,
-            detail: if is_kept { format!("{detail} {KEY_IS_KEPT}") } else { detail },
-            remedy: if is_kept { Some(Remedy::Change) } else { failed.remedy },
-            retry_after: failed.retry_after,
-            request_id: self.subject.request_id,
-            upstream: failed.upstream.clone().map(|words| Box::new(hidden(*words))),
         }
     }
 
@@ -360,12 +364,12 @@ impl Running {
 }
 
 /// Reads what the writer was given so far.
-fn answer_text(writer: &dyn Writer) -> impl Future<Output = Option<AnswerText>> + Send {
+fn answer_texts(writer: &dyn Writer) -> impl Future<Output = Option<AnswerTexts>> + Send {
     let (log, pending) = (Arc::clone(writer.log()), writer.pending());
     async move {
         // Up to what viewers have seen, which a slow log may not have acknowledged.
         let tail = log.tail().await.ok()?.sequence;
-        AnswerText::read(&*log, tail, pending, COUNTED_BYTES).await
+        AnswerTexts::read(&*log, tail, pending, COUNTED_BYTES).await
     }
 }
 
@@ -373,7 +377,3 @@ fn answer_text(writer: &dyn Writer) -> impl Future<Output = Option<AnswerText>> 
 fn nothing_used() -> Usage {
     Usage { output_tokens: Some(0), ..Usage::default() }
 }
-
-/// Advice for a failure that may have been billed: a repeat with the same key attaches to it.
-const KEY_IS_KEPT: &str =
-    "A repeat with this Idempotency-Key returns this failure. Send a new key to start a new generation.";

@@ -8,21 +8,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::assembly::{Assembly, NewRunning};
 use super::attempt_failure::UpstreamMessages;
-use super::attempts::{AttemptContext, Attempts};
 use super::audience::{Audience, OnDisconnect};
 use super::ending::Ending;
 use super::following::{FollowError, Following, ViewerHandle};
+use super::recorded_request::RecordedRequest;
 use super::registry::{Registration, Registry};
-use super::running::{AdmittedGeneration, Running};
 use super::start::{NewGeneration, Origin, StartError, StartedGeneration};
 use super::storage::{Record, Storage, Unkept};
 use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::{self, Work};
 use super::tokens::{self, TokenCounter};
 use crate::domain::{
-    ChatRequest, Claim, EventPosition, FailureCode, GenerationId, Principal, Prompt, Sequence, Start, Timestamp, Usage,
-    Usd,
+    ChatRequest, Claim, EventPosition, FailureCode, GenerationId, OnUpstreamFailure, Principal, Prompt, Sequence,
+    Start, Timestamp, Usage, Usd,
 };
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable, ViewerLease, Writer};
 use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
@@ -45,18 +45,18 @@ pub struct Generations(pub(super) Arc<GenerationService>);
 
 pub struct GenerationService {
     pub(super) log: Arc<dyn EventLog>,
-    router: Router,
-    terms: Terms,
-    limits: Limiter,
+    pub(super) router: Router,
+    pub(super) terms: Terms,
+    pub(super) limits: Limiter,
     pub(super) metrics: Arc<Metrics>,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     pub(super) registry: Registry,
     pub(super) unkept: Unkept,
     counter: TokenCounter,
     ledger: Ledger,
     draining: AtomicBool,
     /// Cancelled when viewers are sent to other replicas.
-    moving: CancellationToken,
+    pub(super) moving: CancellationToken,
 }
 
 /// How long one generation may take.
@@ -136,19 +136,6 @@ impl Generations {
             if grace.is_zero() && on_disconnect == OnDisconnect::Cancel { new.delivery } else { Delivery::Stream };
         let (log, moving) = (Arc::clone(&inner.log), inner.moving.clone());
         let audience = Audience { log, generation: id, on_disconnect, grace, moving };
-        let (metrics, counter) = (Arc::clone(&inner.metrics), inner.counter.clone());
-        let context = AttemptContext {
-            request_id: new.request_id,
-            model: request.model.clone(),
-            prompt: Arc::clone(&prompt),
-            messages: inner.terms.upstream_messages,
-            principal: start.owner.clone(),
-            reserved,
-            ledger: inner.ledger.clone(),
-        };
-        let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(&metrics));
-        let estimate = inner.limits.output_estimate(&new.spender.account, &request.model);
-        let admitted = AdmittedGeneration { prompt, reservations, queue_state: slot.queue_state(), estimate };
         let subject = Subject {
             request_id: new.request_id,
             principal: start.owner.clone(),
@@ -158,11 +145,45 @@ impl Generations {
             repeats: if new.claim.is_some() { RepeatPolicy::Attach } else { RepeatPolicy::StartNew },
             source: if start.prompt.is_some() { PromptSource::Service } else { PromptSource::Caller },
         };
-        let running = Running::new(id, subject, attempts, admitted, metrics, counter);
+        let wait = new.spender.wait(new.wait_policy);
+        let may_be_taken_over = new.on_upstream_failure == OnUpstreamFailure::Restart && inner.log.recovers();
+        let recorded = may_be_taken_over.then(|| RecordedRequest {
+            request_id: new.request_id,
+            model: request.model.clone(),
+            fields_json: request.fields.to_json(),
+            added_limit: request.added_limit,
+            account: new.spender.account.clone(),
+            quota: new.spender.quota(),
+            reserved,
+            wait,
+            on_disconnect,
+            grace,
+            ends_at: start.created_at.after(inner.terms.max_duration),
+            repeats: subject.repeats,
+            source: subject.source,
+            storage: new.storage,
+        });
+        let if_orphaned = subject.orphaned();
+        let running = inner.assembly().running(NewRunning {
+            id,
+            subject,
+            request: &request,
+            prompt,
+            plan: &plan,
+            account: &new.spender.account,
+            reserved,
+            reservations,
+            queue_state: slot.queue_state(),
+            age: Duration::ZERO,
+        });
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running), inner.tasks.clone());
-        let if_orphaned = registration.running().orphaned();
-        let log_terms = LogTerms { account: new.spender.account.clone(), claim: new.claim.clone(), if_orphaned };
+        let log_terms = LogTerms {
+            account: new.spender.account.clone(),
+            claim: new.claim.clone(),
+            if_orphaned,
+            recovery: recorded.map(|recorded| recorded.to_recovery()),
+        };
         let (writer, viewer) = match self.make_log(&start, &log_terms).await? {
             MadeLog::New(writer, viewer) => (writer, viewer),
             MadeLog::Known(following) => {
@@ -181,7 +202,8 @@ impl Generations {
         let following = Following::new(log, Sequence::START, handle);
         let deadline = Instant::now() + inner.terms.max_duration;
         let planned = PlannedRequest { plan, request: Arc::new(request), delivery, deadline };
-        let work = Work { planned, audience, slot, wait: new.spender.wait(new.wait_policy) };
+        let on_upstream_failure = new.on_upstream_failure;
+        let work = Work { planned, audience, slot, wait, on_upstream_failure, lost_answer: None };
         inner.spawn_task(registration, record, work);
         Ok(StartedGeneration { following, origin: Origin::New })
     }
@@ -353,8 +375,13 @@ impl GenerationService {
         }
     }
 
+    pub(super) fn assembly(&self) -> Assembly<'_> {
+        let Self { ledger, limits, metrics, counter, terms, .. } = self;
+        Assembly { messages: terms.upstream_messages, ledger, limits, metrics, counter }
+    }
+
     /// Spawns the task that writes the answer into the log.
-    fn spawn_task(&self, mut registration: Registration, record: Option<Arc<Record>>, work: Work) {
+    pub(super) fn spawn_task(&self, mut registration: Registration, record: Option<Arc<Record>>, work: Work) {
         let id = registration.running().id;
         let logs = Arc::clone(&self.log);
         // Boxed, because spawning the future itself copies it five times.

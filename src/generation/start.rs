@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::audience::OnDisconnect;
 use super::following::{FollowError, Following};
 use super::storage::Storage;
-use crate::domain::{AllowedModels, Claim, Metadata, Principal, PromptReference, RequestId, TooMuch, UsageRequest};
+use crate::domain::{
+    AllowedModels, Claim, Metadata, OnUpstreamFailure, Principal, PromptReference, RequestId, TooMuch, UsageRequest,
+};
 use crate::event_log::{ClaimError, CreateError};
 use crate::json::JsonObject;
 use crate::limits::{Allowance, Exceeded, RequestPermit, Spender, WaitPolicy};
@@ -36,6 +38,7 @@ pub struct NewGeneration {
     pub storage: Storage,
     /// `None`: the default of the settings.
     pub on_disconnect: Option<OnDisconnect>,
+    pub on_upstream_failure: OnUpstreamFailure,
     /// `None`: the default of the settings, which is also the maximum.
     pub grace: Option<Duration>,
     pub request_id: RequestId,

@@ -100,6 +100,7 @@ impl Outline {
         match &entry.event {
             Event::Start(_) => {}
             Event::Chunk(chunk) => self.apply_chunk(entry.sequence, chunk),
+            Event::Restart(_) => self.choices = BTreeMap::from([(0, ChoiceOutline::default())]),
             Event::Done(done) => self.status = Status::Done(Arc::clone(done)),
             Event::Cancelled(cancelled) => self.status = Status::Cancelled(Arc::clone(cancelled)),
             Event::Failed(failed) => self.status = Status::Failed(Arc::clone(failed)),

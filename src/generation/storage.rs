@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{GenerationId, Lookup};
 use crate::event_log::EventLog;
 
 /// What happens to the record of an ended generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Storage {
     /// It is kept for the retention.
     #[default]

@@ -1,30 +1,24 @@
 //! The task of one generation: reads the provider's answer and appends it to the log.
 
-use std::future::poll_fn;
+use std::future::pending;
 use std::iter;
 use std::panic::AssertUnwindSafe;
-use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::audience::Audience;
 use super::ending::Ending;
+use super::relay::{AnswerEnd, AnswerExtent, Relay};
 use super::running::Running;
-use crate::domain::{CancelReason, Event, FailureCode, Trailer};
-use crate::event_log::{AppendError, Events, Limit, Writer};
+use crate::domain::{CancelReason, FailureCode, OnUpstreamFailure};
+use crate::event_log::Writer;
 use crate::limits::{GenerationSlot, WaitOutcome};
-use crate::upstream::{
-    Answer, AttemptError, AttemptLease, CommittedAnswer, FailedAttempt, PlannedRequest, Signal, Signals, carry_out,
-};
+use crate::upstream::{Answer, AttemptLease, AttemptSeries, CommittedAnswer, FailedAttempt, PlannedRequest, Signals};
 
 /// How long an upstream may take to end its response after the answer is whole, so that its connection can be reused.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The number of events that may wait for an append that is in flight. With more, the upstream is not read.
-const MOST_PENDING: usize = 64;
 
 /// The parameters of a generation's task.
 pub struct Work {
@@ -33,6 +27,16 @@ pub struct Work {
     pub slot: GenerationSlot,
     /// How long it may wait for its slot.
     pub wait: Duration,
+    pub on_upstream_failure: OnUpstreamFailure,
+    /// The answer of a lost replica, which this generation begins anew.
+    pub lost_answer: Option<AnswerExtent>,
+}
+
+/// How a task makes its answer.
+struct AnswerTerms {
+    wait: Duration,
+    on_upstream_failure: OnUpstreamFailure,
+    lost_answer: Option<AnswerExtent>,
 }
 
 /// What a task releases in this order when it ends, also after a panic.
@@ -47,9 +51,11 @@ struct HeldResources {
 /// Runs the generation to its end and closes its log exactly once, also after a panic. Returns the answer to pass to
 /// [`drain_answer`] once the generation no longer counts as running.
 pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Option<Answer> {
-    let Work { planned, audience, slot, wait } = work;
+    let Work { planned, audience, slot, wait, on_upstream_failure, lost_answer } = work;
     let mut resources = HeldResources { answer: None, lease: None, slot };
-    let appending = append_answer(running, writer, (planned, audience, wait), &mut resources);
+    let may_be_taken_over = on_upstream_failure == OnUpstreamFailure::Restart && audience.log.recovers();
+    let terms = AnswerTerms { wait, on_upstream_failure, lost_answer };
+    let appending = append_answer(running, writer, (planned, audience, terms), &mut resources);
     let ending = AssertUnwindSafe(appending).catch_unwind().await.unwrap_or_else(|_| {
         running.record_panic();
         Some(Ending::failed(FailureCode::Internal))
@@ -61,7 +67,12 @@ pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Opti
     drop(lease);
     // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
     // once.
-    slot.release().await;
+    if ending.is_none() && may_be_taken_over {
+        slot.forget();
+        running.forget_reservations();
+    } else {
+        slot.release().await;
+    }
     // Without an ending of its own, another process has ended the log: this process is lost to it.
     running.end(writer, ending.unwrap_or_else(|| Ending::failed(FailureCode::ReplicaLost))).await;
     rest
@@ -78,19 +89,18 @@ pub async fn drain_answer(mut answer: Answer) {
 async fn append_answer(
     running: &Running,
     writer: &mut dyn Writer,
-    (planned, audience, wait): (PlannedRequest, Audience, Duration),
+    (planned, audience, terms): (PlannedRequest, Audience, AnswerTerms),
     resources: &mut HeldResources,
 ) -> Option<Ending> {
-    // One future with one timer for the whole generation. `FuturesUnordered` polls it only when it is woken, not with
-    // each token.
-    let ended_from_elsewhere = ended_from_elsewhere(running, audience, planned.deadline);
-    let mut ended: FuturesUnordered<_> = iter::once(ended_from_elsewhere.boxed()).collect();
+    let ended = iter::once(ended_from_elsewhere(running, audience, planned.deadline).boxed()).collect();
+    let AnswerTerms { wait, on_upstream_failure, lost_answer } = terms;
+    let is_lost = lost_answer.as_ref().is_some_and(AnswerExtent::has_begun);
+    let mut relay = Relay::new(running, writer, ended, lost_answer.unwrap_or_default());
     if !resources.slot.is_granted() {
         let _waiting = running.waiting();
         tokio::select! {
             biased;
-            Some(ending) = ended.next() => return Some(ending),
-            () = poll_fn(|context| writer.poll_renew(context)) => return None,
+            interruption = relay.interrupted() => return interruption.ending(),
             waited = resources.slot.granted() => if waited == WaitOutcome::Displaced {
                 return Some(Ending::failed(FailureCode::TooManyGenerations));
             },
@@ -98,83 +108,73 @@ async fn append_answer(
         }
     }
     running.record_slot();
-    let carried_out = tokio::select! {
-        biased;
-        Some(ending) = ended.next() => return Some(ending),
-        () = poll_fn(|context| writer.poll_renew(context)) => return None,
-        carried_out = carry_out(planned, &running.attempts) => carried_out,
-    };
-    let CommittedAnswer { held, answer, lease } = match carried_out {
-        Ok(committed) => committed,
-        Err(FailedAttempt { held, error }) => {
-            push_signals(running, writer, held);
+    let mut series = AttemptSeries::new(planned);
+    let committed = match relay.next_answer(&mut series).await {
+        Ok(Ok(committed)) => committed,
+        Ok(Err(_)) if is_lost => return Some(Ending::failed(FailureCode::ReplicaLost)),
+        Ok(Err(FailedAttempt { held, error })) => {
+            relay.push(held);
             return Some(Ending::of_attempt(running.attempts.failed(&error)));
         }
+        Err(interruption) => return interruption.ending(),
     };
-    let answer = resources.answer.insert(answer);
-    let lease = resources.lease.insert(lease);
-    if let AnswerProgress::Ended { trailer } = push_signals(running, writer, held) {
-        return Some(Ending::Done { trailer });
-    }
+    // Without a restart the request is released here.
+    let mut series = (on_upstream_failure == OnUpstreamFailure::Restart).then_some(series);
+    running.begin_answer();
+    let held = resources.hold(committed);
+    let mut whole = if is_lost { relay.restart(FailureCode::ReplicaLost, held) } else { relay.push(held) };
     loop {
-        // A requested ending is polled before everything else: later signals are no longer wanted. An append in flight
-        // is polled beside it, so that a slow log delays neither a stop nor a deadline.
-        let step = poll_fn(|context| {
-            if let Poll::Ready(Some(ending)) = ended.poll_next_unpin(context) {
-                return Poll::Ready(Step::End(ending));
-            }
-            if writer.poll_renew(context).is_ready() {
-                return Poll::Ready(Step::AppendFailed(AppendError::Fenced));
-            }
-            if !writer.pending().is_empty()
-                && let Poll::Ready(Err(error)) = writer.poll_append(context)
-            {
-                return Poll::Ready(Step::AppendFailed(error));
-            }
-            if writer.pending().len() >= MOST_PENDING {
-                return Poll::Pending;
-            }
-            answer.poll_next_unpin(context).map(Step::Read)
-        });
-        let signals = match step.await {
-            Step::Read(Some(Ok(signals))) => signals,
-            Step::Read(Some(Err(error))) => {
-                lease.record_break();
-                return Some(Ending::of_attempt(running.attempts.failed(&error)));
-            }
-            Step::Read(None) => {
-                lease.record_break();
-                return Some(Ending::failed(FailureCode::UpstreamDisconnected));
-            }
-            Step::End(ending) => return Some(ending),
-            Step::AppendFailed(AppendError::Full(limit)) => return Some(Ending::failed(limit.into())),
-            Step::AppendFailed(AppendError::Closed | AppendError::Fenced) => return None,
-            Step::AppendFailed(AppendError::Lost) => return Some(Ending::failed(FailureCode::Internal)),
-        };
-        if let AnswerProgress::Ended { trailer } = push_signals(running, writer, signals) {
+        if let Some(trailer) = whole {
             return Some(Ending::Done { trailer });
         }
+        let error = match resources.pass_on(&mut relay).await {
+            AnswerEnd::Whole(trailer) => return Some(Ending::Done { trailer }),
+            AnswerEnd::Interrupted(interruption) => return interruption.ending(),
+            AnswerEnd::Broken(error) => error,
+        };
+        let failure = running.attempts.failed(&error);
+        resources.release_broken();
+        let Some(series) = series.as_mut().filter(|_| relay.can_withdraw(failure.code)) else {
+            return Some(Ending::of_attempt(failure));
+        };
+        series.record_break(&error);
+        let committed = match relay.next_answer(series).await {
+            Ok(Ok(committed)) => committed,
+            // The text so far stands, and so does the reason why it is incomplete.
+            Ok(Err(_)) => return Some(Ending::of_attempt(failure)),
+            Err(interruption) => return interruption.ending(),
+        };
+        running.begin_answer();
+        let held = resources.hold(committed);
+        whole = relay.restart(failure.code, held);
     }
 }
 
-/// What a generation's task does next.
-enum Step {
-    Read(Option<Result<Signals, AttemptError>>),
-    End(Ending),
-    AppendFailed(AppendError),
-}
+impl HeldResources {
+    /// Holds an answer until it ends; returns its first signals.
+    fn hold(&mut self, committed: CommittedAnswer) -> Signals {
+        let CommittedAnswer { held, answer, lease } = committed;
+        (self.answer, self.lease) = (Some(answer), Some(lease));
+        held
+    }
 
-impl From<Limit> for FailureCode {
-    fn from(limit: Limit) -> Self {
-        match limit {
-            Limit::Own => Self::TooLarge,
-            Limit::Total => Self::Overloaded,
+    async fn pass_on(&mut self, relay: &mut Relay<'_>) -> AnswerEnd {
+        match &mut self.answer {
+            Some(answer) => relay.pass_on(answer).await,
+            None => pending().await,
+        }
+    }
+
+    /// Releases an answer that broke after its first token.
+    fn release_broken(&mut self) {
+        self.answer = None;
+        if let Some(mut lease) = self.lease.take() {
+            lease.record_break();
         }
     }
 }
 
-/// Resolves when the generation must end for a reason other than the upstream's answer. The log is not watched: each
-/// append would wake the task that made it, and the next append reports that another writer has closed the log.
+/// Resolves when the generation must end for a reason other than the upstream's answer or the log.
 async fn ended_from_elsewhere(running: &Running, audience: Audience, deadline: Instant) -> Ending {
     tokio::select! {
         biased;
@@ -183,32 +183,6 @@ async fn ended_from_elsewhere(running: &Running, audience: Audience, deadline: I
         () = audience.abandoned() => Ending::Cancelled(CancelReason::Abandoned),
         () = sleep_until(deadline) => Ending::failed(FailureCode::DeadlineExceeded),
     }
-}
-
-enum AnswerProgress {
-    Continues,
-    Ended { trailer: Trailer },
-}
-
-/// Pushes the chunks of one read, which are appended together.
-fn push_signals(running: &Running, writer: &mut dyn Writer, signals: Signals) -> AnswerProgress {
-    let mut events = Events::with_capacity(signals.len());
-    let mut progress = AnswerProgress::Continues;
-    for signal in signals {
-        match signal {
-            Signal::Chunk(chunk) => {
-                running.record_chunk(&chunk);
-                events.push(Event::Chunk(chunk));
-            }
-            Signal::Finish { choice, reason } => running.record_finish(choice, reason),
-            Signal::Usage(usage) => running.record_usage(usage),
-            Signal::End { trailer } => progress = AnswerProgress::Ended { trailer },
-        }
-    }
-    if !events.is_empty() {
-        writer.push(events);
-    }
-    progress
 }
 
 #[cfg(test)]
@@ -223,8 +197,8 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        Account, Cancelled, ChatRequest, Entry, Escaped, GenerationId, Part, Principal, Quota, RequestId, Sequence,
-        Shape, Start, Timestamp, Timings, Usage, UsageRequest, Usd,
+        Account, Cancelled, ChatRequest, Entry, Escaped, Event, Finish, GenerationId, Part, Principal, Quota,
+        RequestId, Restart, Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageReport, UsageRequest, Usd,
     };
     use crate::event_log::{Created, EventLog, LogTerms, Memory, MemoryLimits, follow};
     use crate::generation::attempt_failure::UpstreamMessages;
@@ -236,7 +210,9 @@ mod tests {
     use crate::json::JsonObject;
     use crate::limits::{GenerationDemand, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
     use crate::telemetry::Metrics;
-    use crate::upstream::{AttemptError, AttemptErrorKind, Delivery, Plan, ScriptedProvider, Target};
+    use crate::upstream::{
+        AttemptError, AttemptErrorKind, Delivery, MalformedResponseError, Phase, Plan, ScriptedProvider, Signal, Target,
+    };
     use crate::usage::Ledger;
 
     const LIMITS: MemoryLimits =
@@ -268,7 +244,7 @@ mod tests {
         let orphan =
             Cancelled { reason: CancelReason::Abandoned, usage: Usage::default(), timings: Timings::default() };
         let if_orphaned = Event::Cancelled(Arc::new(orphan));
-        let terms = LogTerms { account: spender.account.clone(), claim: None, if_orphaned };
+        let terms = LogTerms { account: spender.account.clone(), claim: None, if_orphaned, recovery: None };
         let Ok(Created::New { mut writer, viewer: _viewer }) = memory.create(Arc::new(start), terms).await else {
             panic!("there is room")
         };
@@ -326,7 +302,8 @@ mod tests {
             delivery: Delivery::Stream,
             deadline: Instant::now() + deadline,
         };
-        let work = Work { planned, audience, slot, wait: Duration::ZERO };
+        let on_upstream_failure = OnUpstreamFailure::Restart;
+        let work = Work { planned, audience, slot, wait: Duration::ZERO, on_upstream_failure, lost_answer: None };
         let rest = run(&running, &mut *writer, work).await;
         if let Some(rest) = rest {
             drain_answer(rest).await;
@@ -441,6 +418,89 @@ mod tests {
         assert_eq!(events(&first_of_two), events(&alone));
         let counted = r#"upstream="a",model="other",outcome="failed",error_type="upstream_rejected"} 1"#;
         assert_eq!(metrics.render().1.matches(counted).count(), 1, "counted once");
+    }
+
+    /// Returns the entries after the start, a word or a few each.
+    async fn words<const N: usize>(targets: [(&str, Answer); N]) -> Vec<String> {
+        let (entries, _) = generated(&targets.map(target), Duration::from_mins(1)).await;
+        let word = |entry: &Entry| match &entry.event {
+            Event::Chunk(chunk) => chunk.text().as_str().to_owned(),
+            Event::Restart(Restart { from, reason }) => format!("restart {from} {}", reason.name()),
+            Event::Failed(failed) => format!("failed {}", failed.failure.code.name()),
+            Event::Done(_) => "done".to_owned(),
+            other => panic!("{other:?}"),
+        };
+        entries.iter().skip(1).map(word).collect()
+    }
+
+    fn reads(reads: impl IntoIterator<Item = Result<Signal, AttemptErrorKind>>) -> Answer {
+        let reads =
+            reads.into_iter().map(|read| read.map(|signal| smallvec![signal]).map_err(AttemptError::in_response));
+        Box::pin(stream::iter(reads.collect::<Vec<_>>()))
+    }
+
+    fn stalled(text_before: &str) -> Answer {
+        reads([Ok(text(text_before)), Err(AttemptErrorKind::Timeout(Phase::NextToken))])
+    }
+
+    fn whole(said: &str) -> Answer {
+        reads([Ok(text(said)), Ok(Signal::End { trailer: Trailer::default() })])
+    }
+
+    fn refusal() -> Answer {
+        reads([Err(AttemptErrorKind::Refused { status: 502, retry_after: None, report: None })])
+    }
+
+    #[tokio::test]
+    async fn answer_that_breaks_is_withdrawn_when_the_next_target_has_its_first_token() {
+        let said = words([("a", stalled("a")), ("b", whole("b"))]).await;
+        assert_eq!(said, ["a", "restart 1 upstream_timeout", "b", "done"]);
+        let said = words([("a", stalled("a")), ("b", refusal()), ("c", stalled("c")), ("d", whole("d"))]).await;
+        assert_eq!(said, ["a", "restart 1 upstream_timeout", "c", "restart 3 upstream_timeout", "d", "done"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_that_breaks_stands_if_no_other_target_answers() {
+        assert_eq!(words([("a", stalled("a"))]).await, ["a", "failed upstream_timeout"]);
+        let said = words([("a", stalled("a")), ("b", refusal())]).await;
+        assert_eq!(said, ["a", "failed upstream_timeout"]);
+        let silent: Answer = Box::pin(stream::once(pending()));
+        let said = words([("a", stalled("a")), ("b", silent)]).await;
+        assert_eq!(said, ["a", "failed deadline_exceeded"]);
+    }
+
+    #[tokio::test]
+    async fn answer_is_not_withdrawn_after_a_tool_call_or_for_a_limit_of_this_service() {
+        let part =
+            |part| Signal::Chunk(crate::domain::Chunk::new(Arc::new(Shape::new(None, part)), Escaped::default()));
+        let call = Part::ToolCall { choice: 0, index: 0, id: None, name: None };
+        let former_call = Part::Other { choice: 0, delta_json: r#"{"function_call":{"name":"f"}}"#.into() };
+        for tool in [call, former_call] {
+            let broken = reads([Ok(part(tool)), Ok(text("a")), Err(AttemptErrorKind::Timeout(Phase::NextToken))]);
+            assert_eq!(words([("a", broken), ("b", whole("b"))]).await, ["", "a", "failed upstream_timeout"]);
+        }
+        let too_large = AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge);
+        let said = words([("a", reads([Ok(text("a")), Err(too_large)])), ("b", whole("b"))]).await;
+        assert_eq!(said, ["a", "failed too_large"]);
+    }
+
+    #[tokio::test]
+    async fn usage_and_finish_reasons_are_those_of_the_answer_that_stands() {
+        let usage = |output_tokens| {
+            Signal::Usage(UsageReport {
+                input_tokens: Some(1),
+                output_tokens: Some(output_tokens),
+                ..UsageReport::default()
+            })
+        };
+        let finish = |reason: &str| Signal::Finish { choice: 0, reason: reason.into() };
+        let timeout = AttemptErrorKind::Timeout(Phase::NextToken);
+        let a = reads([Ok(text("a")), Ok(usage(7)), Ok(finish("length")), Err(timeout)]);
+        let end = Signal::End { trailer: Trailer::default() };
+        let b = reads([Ok(text("b")), Ok(finish("stop")), Ok(usage(2)), Ok(end)]);
+        let (entries, _) = generated(&[("a", a), ("b", b)].map(target), Duration::from_mins(1)).await;
+        let Some(Event::Done(done)) = entries.last().map(|entry| &entry.event) else { panic!("{entries:?}") };
+        assert_eq!((done.usage.output_tokens, &*done.finish), (Some(2), &[Finish::stated(0, "stop")][..]));
     }
 
     const fn event_name(event: &Event) -> &'static str {

@@ -100,6 +100,10 @@ pub trait Limits: Send + Sync + 'static {
     /// Frees the slot, or the queue position, that is stored under this id (contract 3, 5, 6).
     fn release(&self, id: GenerationId) -> BoxFuture<'_, ()>;
 
+    /// Leaves the slot and what was reserved under this id to the process that has taken the generation over, without
+    /// a change of either.
+    fn forget(&self, _id: GenerationId) {}
+
     /// Takes one published event from the account's rate; returns what is left of it (contract 10).
     fn publish<'a>(&'a self, spender: &'a Spender) -> BoxFuture<'a, Result<Allowance, (LimitError, Allowance)>>;
 

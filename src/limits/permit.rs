@@ -110,6 +110,15 @@ impl Reservations {
     }
 }
 
+impl Reservations {
+    /// Leaves them as they are: another process has taken the generation over.
+    pub fn forget(mut self) {
+        if let Some(calls) = self.calls.take() {
+            calls.limits.forget(self.id);
+        }
+    }
+}
+
 impl Drop for Reservations {
     fn drop(&mut self) {
         drop(self.calls.take().map(|calls| calls.settle(self.id, Settlement::Refunded.into())));
@@ -145,6 +154,13 @@ impl GenerationSlot {
     /// Returns a receiver of the queue state and its changes. `None` if the generation never queued.
     pub fn queue_state(&self) -> Option<watch::Receiver<QueueState>> {
         self.queue_state.clone()
+    }
+
+    /// Leaves the slot as it is: another process has taken the generation over.
+    pub fn forget(mut self) {
+        if let Some(calls) = self.calls.take() {
+            calls.limits.forget(self.id);
+        }
     }
 
     /// Frees the slot or the queue position. Returns when that is done, or after a timeout; if this future is dropped,

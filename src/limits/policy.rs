@@ -90,6 +90,11 @@ impl Spender {
         )
     }
 
+    /// Returns the limits of this caller alone.
+    pub const fn quota(&self) -> Quota {
+        self.quota
+    }
+
     /// Returns how many events this caller may publish per minute.
     pub const fn publishes_per_minute(&self) -> Option<NonZeroU32> {
         self.quota.publishes_per_minute

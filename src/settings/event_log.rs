@@ -51,6 +51,18 @@ pub struct RedisSettings {
     pub hold: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<Size>,
+    pub recover: RedisRecover,
+}
+
+/// What becomes of a generation whose replica is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisRecover {
+    /// It fails.
+    #[default]
+    Off,
+    /// Another replica begins it anew, if its request permits that.
+    Restart,
 }
 
 /// When a viewer of the replica that runs the generation is sent a token.
@@ -138,6 +150,13 @@ pub(super) const REDIS_SECTION: SettingSection = SettingSection {
              absent, only maxmemory limits.",
         )
         .with_alternative("\"512MiB\""),
+        key(
+            "event_log.redis.recover",
+            "\"off\" or \"restart\"",
+            "What becomes of a generation whose replica is lost. \"off\": it fails (replica_lost). \"restart\": if its \
+             request has on_upstream_failure = \"restart\" and no tool was called, the replica that reads it next begins it \
+             anew, once. Redis then also stores the requests of such generations, with their prompts, until they end.",
+        ),
     ],
 };
 
@@ -157,6 +176,7 @@ impl Default for RedisSettings {
             write: RedisWrite::Ahead,
             hold: Duration::from_secs(1),
             max_bytes: None,
+            recover: RedisRecover::Off,
         }
     }
 }

@@ -49,7 +49,7 @@ pub use channels::{ChannelSettings, PromptSettings};
 pub use cors::CorsSettings;
 use cors::is_origin;
 pub use error::SettingsError;
-pub use event_log::{EventLogSettings, LogBackend, MemoryLogSettings, RedisSettings, RedisWrite};
+pub use event_log::{EventLogSettings, LogBackend, MemoryLogSettings, RedisRecover, RedisSettings, RedisWrite};
 pub use file::FileSource;
 pub use generation::{GenerationSettings, ModelSettings};
 pub use hedge::HedgeSettings;

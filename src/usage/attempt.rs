@@ -24,6 +24,8 @@ pub enum AttemptRole {
     Winner,
     /// Another attempt beside it had the first token earlier.
     Hedged,
+    /// Its answer began, and was withdrawn for that of another attempt.
+    Withdrawn,
     Failed,
 }
 
@@ -43,12 +45,13 @@ impl AttemptSubject {
 }
 
 impl AttemptRole {
-    pub const ALL: [Self; 3] = [Self::Winner, Self::Hedged, Self::Failed];
+    pub const ALL: [Self; 4] = [Self::Winner, Self::Hedged, Self::Withdrawn, Self::Failed];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Winner => "winner",
             Self::Hedged => "hedged",
+            Self::Withdrawn => "withdrawn",
             Self::Failed => "failed",
         }
     }

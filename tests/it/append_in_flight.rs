@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, stream};
 use tokenrill::domain::{
-    Account, AllowedModels, ChatRequest, Chunk, Entry, Escaped, Event, EventPosition, FailureCode, GenerationId, Part,
-    Principal, Quota, RequestId, Shape, Trailer, UsageRequest,
+    Account, AllowedModels, ChatRequest, Chunk, Entry, Escaped, Event, EventPosition, FailureCode, GenerationId,
+    OnUpstreamFailure, Part, Principal, Quota, RequestId, Shape, Trailer, UsageRequest,
 };
 use tokenrill::event_log::MemoryLimits;
 use tokenrill::generation::{
@@ -128,6 +128,7 @@ impl Running {
             usage: UsageRequest::NotAsked,
             storage: Storage::Kept,
             on_disconnect: None,
+            on_upstream_failure: OnUpstreamFailure::Fail,
             grace: None,
             request_id: RequestId::random(),
         });

@@ -224,7 +224,7 @@ fn orphaned() -> Event {
 }
 
 fn terms(account: &Account, claim: Option<Claim>) -> LogTerms {
-    LogTerms { account: account.clone(), claim, if_orphaned: orphaned() }
+    LogTerms { account: account.clone(), claim, if_orphaned: orphaned(), recovery: None }
 }
 
 fn token(text: &str) -> Event {

@@ -197,7 +197,7 @@ async fn lose(log: &impl EventLog, key: &str) {
     let account = Account::Principal(Principal::Anonymous);
     let (reason, usage, timings) = (CancelReason::ClientRequest, Usage::default(), Timings::default());
     let cancelled = Event::Cancelled(Arc::new(Cancelled { reason, usage, timings }));
-    let terms = LogTerms { account, claim: Some(claim), if_orphaned: cancelled.clone() };
+    let terms = LogTerms { account, claim: Some(claim), if_orphaned: cancelled.clone(), recovery: None };
     let Ok(Created::New { mut writer, .. }) = log.create(Arc::new(start), terms).await else { panic!("there is room") };
     let generation = writer.log().start().generation;
     writer.close(cancelled).await.expect("there is room");

@@ -62,6 +62,7 @@ mod replica_money;
 mod replicas;
 mod request_hosts;
 mod requests;
+mod restarts;
 mod reused_connections;
 mod rosters;
 mod seeds;

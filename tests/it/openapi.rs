@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use tokenrill::api::openapi::{document, text};
 use tokenrill::api::wire::channel;
 use tokenrill::api::wire::native::{
-    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, StartData, TextData, ToolCallData,
+    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, RestartData, StartData, TextData,
+    ToolCallData,
 };
 use tokenrill::auth::{Grant, Resource, Scopes, Tickets};
 use tokenrill::domain::{Principal, Timestamp};
@@ -310,6 +311,7 @@ fn expect_data(name: &str, data: &Value, what: &str) {
         "reasoning" | "refusal" => read::<TextData>(data),
         "tool_call" => read::<ToolCallData>(data),
         "part" => read::<PartData>(data),
+        "restart" => read::<RestartData>(data),
         "snapshot" => read::<tokenrill::api::SnapshotBody>(data),
         "done" => read::<DoneData>(data),
         "cancelled" => read::<CancelledData>(data),

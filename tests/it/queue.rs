@@ -10,8 +10,8 @@ use futures_util::stream;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokenrill::domain::{
-    Account, AllowedModels, ChatRequest, Chunk, Escaped, FinishReason, Part, Principal, Quota, RequestId, Shape,
-    Trailer, UsageRequest,
+    Account, AllowedModels, ChatRequest, Chunk, Escaped, FinishReason, OnUpstreamFailure, Part, Principal, Quota,
+    RequestId, Shape, Trailer, UsageRequest,
 };
 use tokenrill::event_log::{Memory, MemoryLimits};
 use tokenrill::generation::{
@@ -298,6 +298,7 @@ fn new_generation(spender: Spender, number: u64) -> NewGeneration {
         usage: UsageRequest::NotAsked,
         storage: Storage::Kept,
         on_disconnect: None,
+        on_upstream_failure: OnUpstreamFailure::Fail,
         grace: None,
         request_id: RequestId::random(),
     }

@@ -10,7 +10,7 @@ use redis::cmd;
 use reqwest::Method;
 use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
-use tokenrill::settings::{RedisWrite, Settings};
+use tokenrill::settings::{RedisRecover, RedisWrite, Settings};
 use tokio::time::sleep;
 
 use crate::support::lossy_proxy::LossyProxy;
@@ -18,6 +18,7 @@ use crate::support::redis_server::{RedisServer, unique_prefix};
 use crate::support::{Answer, Call, Event, Service, ServiceProcess, Upstream, soon, text, within};
 
 mod faults;
+mod takeovers;
 
 const GRACE: Duration = Duration::from_mins(1);
 /// The shortest lease that the settings permit.
@@ -28,11 +29,13 @@ struct Deployment {
     redis: RedisServer,
     upstream: Upstream,
     prefix: String,
+    recover: RedisRecover,
 }
 
 impl Deployment {
     async fn new() -> Self {
-        Self { redis: RedisServer::start(), upstream: Upstream::start().await, prefix: unique_prefix() }
+        let (redis, upstream) = (RedisServer::start(), Upstream::start().await);
+        Self { redis, upstream, prefix: unique_prefix(), recover: RedisRecover::Off }
     }
 
     fn settings(&self) -> (Settings, BTreeMap<String, String>) {
@@ -40,6 +43,7 @@ impl Deployment {
         self.redis.serve(&mut settings, &mut environment, &self.prefix);
         settings.generation.grace = GRACE;
         settings.event_log.redis.lease = LEASE;
+        settings.event_log.redis.recover = self.recover;
         (settings, environment)
     }
 
@@ -241,25 +245,38 @@ struct OtherProcess {
 
 impl OtherProcess {
     async fn begin(deployment: &Deployment, hold: Duration) -> Self {
-        let (mut settings, environment) = deployment.settings();
-        let name = format!("redis-{}-{}", std::process::id(), deployment.prefix);
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::write(&file, environment.values().next().expect("an address")).expect("written");
-        settings.event_log.redis.url_env = None;
-        settings.event_log.redis.url_file = Some(file.clone());
-        settings.event_log.redis.hold = hold;
-        let process = ServiceProcess::start(&settings).await;
-        fs::remove_file(file).expect("it is there");
+        Self::begin_with(deployment, hold, &json!({"input": "Hello"})).await
+    }
+
+    /// Starts a replica, with this request.
+    async fn begin_with(deployment: &Deployment, hold: Duration, body: &Value) -> Self {
+        let process = Self::start(deployment, hold).await;
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let generation = http.post(format!("http://{}/v1/generations", process.address));
         let request = generation.header("content-type", "application/json").header(ACCEPT, "text/event-stream");
-        let mut first = Answer::to(request.body(json!({"input": "Hello"}).to_string())).await;
+        let mut first = Answer::to(request.body(body.to_string())).await;
         let id = first.expect("start").await.generation().to_owned();
         let mut call = deployment.upstream.call().await;
         call.ok().await;
         call.text("Hel").await;
         let seen = first.expect("delta").await;
         Self { process, first, call, id, seen }
+    }
+
+    async fn start(deployment: &Deployment, hold: Duration) -> ServiceProcess {
+        let (mut settings, environment) = deployment.settings();
+        let name = format!("redis-{}-{}", std::process::id(), unique_prefix());
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&file, environment.values().next().expect("an address")).expect("written");
+        settings.event_log.redis.url_env = None;
+        settings.event_log.redis.url_file = Some(file.clone());
+        settings.event_log.redis.hold = hold;
+        let process = ServiceProcess::start(&settings).await;
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let readyz = format!("http://{}/readyz", process.address);
+        soon(async { while !http.get(&readyz).send().await.is_ok_and(|answer| answer.status() == 200) {} }).await;
+        fs::remove_file(file).expect("it is there");
+        process
     }
 }
 

@@ -119,6 +119,7 @@ fn schema_of(kind: FieldKind) -> Value {
         }
         FieldKind::TextOrObject => json!({"oneOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]}),
         FieldKind::OnDisconnect => json!({"enum": ["cancel", "continue", null]}),
+        FieldKind::OnUpstreamFailure => json!({"enum": ["fail", "restart", null]}),
     }
 }
 

@@ -84,7 +84,7 @@ impl Encoder for BlockEncoder {
                 block.data().raw(",\"text\":\"").raw(chunk.text().as_str()).raw("\"");
                 end(block);
             }
-            Event::Done(_) | Event::Cancelled(_) | Event::Failed(_) => {
+            Event::Restart(_) | Event::Done(_) | Event::Cancelled(_) | Event::Failed(_) => {
                 self.close(frames);
                 let mut block = self.begin("end", frames);
                 block.data().raw(",\"output\":[");
@@ -96,6 +96,10 @@ impl Encoder for BlockEncoder {
                 end(block);
             }
         }
+    }
+
+    fn is_last(&self, event: &Event) -> bool {
+        event.is_terminal() || matches!(event, Event::Restart(_))
     }
 
     fn needs_history(&self, _next: &Entry) -> bool {

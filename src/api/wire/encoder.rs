@@ -2,7 +2,7 @@
 
 use super::frames::Frames;
 use super::retry::Retry;
-use crate::domain::{Entry, Sequence};
+use crate::domain::{Entry, Event, Sequence};
 use crate::limits::QueuePosition;
 
 /// Encodes the entries of one generation for one viewer, in the order of the log.
@@ -18,6 +18,12 @@ pub trait Encoder: Send + 'static {
     /// Appends what is not an entry of the log, in the wires that have an event for it. It has no id and is not
     /// replayed.
     fn notice(&mut self, _notice: Notice, _frames: &mut Frames) {}
+
+    /// Returns whether nothing follows the blocks of this event: it is terminal, or it withdraws texts in a format that
+    /// cannot withdraw them. A viewer that resumes after such a withdrawal receives the texts that follow it.
+    fn is_last(&self, event: &Event) -> bool {
+        event.is_terminal()
+    }
 
     /// Returns whether the blocks of `next`, the first entry after the position at which a viewer resumes, depend on
     /// the entries before it. They are then passed to [`skip`](Self::skip) first.
@@ -56,6 +62,8 @@ pub enum CatchUp {
 pub enum PageEffect {
     /// Entries of this number were encoded.
     Encoded(usize),
+    /// The same, and no event follows them.
+    EncodedLast(usize),
     /// All entries of the page precede the viewer's position.
     Skipped,
     /// The log must be read again from its beginning.
@@ -86,8 +94,11 @@ impl CatchUp {
             }
         };
         *self = Self::Done;
-        for entry in new {
+        for (entry, encoded) in new.iter().zip(1..) {
             encoder.entry(entry, frames);
+            if encoder.is_last(&entry.event) {
+                return PageEffect::EncodedLast(encoded);
+            }
         }
         PageEffect::Encoded(new.len())
     }

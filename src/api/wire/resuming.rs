@@ -14,8 +14,8 @@ use super::openai_chat::encoder::{BlockIds, ChatEncoder};
 use crate::api::ready_writes::ready_writes;
 use crate::api::viewer_source::ViewerSource;
 use crate::domain::{
-    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, Finish, Frame, Part, Principal, ProviderDialect,
-    Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageRequest,
+    CancelReason, Cancelled, Chunk, Done, Entry, Escaped, Event, FailureCode, Finish, Frame, Part, Principal,
+    ProviderDialect, Restart, Sequence, Shape, Start, Timestamp, Timings, Trailer, Usage, UsageRequest,
 };
 use crate::generation::fixture::FixtureLog;
 
@@ -87,6 +87,19 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     })
 }
 
+/// The entries of a log whose answer begins anew a few times.
+fn entries_with_restarts() -> impl Strategy<Value = Vec<Entry>> {
+    (entries(), prop::collection::vec(any::<prop::sample::Index>(), 1..4)).prop_map(|(entries, places)| {
+        let mut events: Vec<_> = entries.into_iter().map(|entry| entry.event).collect();
+        for place in places {
+            let at = 1 + place.index(events.len() - 1);
+            let reason = FailureCode::UpstreamDisconnected;
+            events.insert(at, Event::Restart(Restart { from: Sequence::new(1), reason }));
+        }
+        (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry::new(sequence, event)).collect()
+    })
+}
+
 fn start_of(entries: &[Entry]) -> Arc<Start> {
     match &entries[0].event {
         Event::Start(start) => Arc::clone(start),
@@ -113,7 +126,7 @@ fn resumed(entries: &[Entry], position: usize, size: usize, mut encoder: impl En
         let page = &entries[next..entries.len().min(next + size)];
         match catch_up.page(page, &mut encoder, &mut frames) {
             PageEffect::Rewind => next = 0,
-            PageEffect::Encoded(_) | PageEffect::Skipped => next += page.len(),
+            PageEffect::Encoded(_) | PageEffect::EncodedLast(_) | PageEffect::Skipped => next += page.len(),
         }
     }
     frames.take().to_vec()
@@ -169,6 +182,19 @@ proptest! {
     }
 
     #[test]
+    fn viewer_that_resumes_an_answer_that_began_anew_receives_the_rest_of_the_bytes(
+        entries in entries_with_restarts(),
+        size in 1..8_usize,
+    ) {
+        let start = start_of(&entries);
+        let whole = blocks(&entries, NativeEncoder::new(start.generation));
+        for position in 0..entries.len() {
+            let rest = resumed(&entries, position, size, NativeEncoder::new(start.generation));
+            prop_assert_eq!(rest, whole[position..].concat());
+        }
+    }
+
+    #[test]
     fn viewer_that_resumes_a_wire_with_state_receives_the_rest_of_the_bytes(entries in entries(), size in 1..8_usize) {
         let log = FixtureLog::new(entries.clone(), size);
         let source = |position: usize| ViewerSource::new(log.viewer(entries[position].sequence.before()), BlockEncoder::default());
@@ -193,9 +219,9 @@ fn log_is_read_again_only_for_an_encoder_that_needs_it_and_a_viewer_that_resumes
     let entries = entries().new_tree(&mut runner).expect("a log").current();
     let mut frames = Frames::default();
     let mut native = NativeEncoder::new(start_of(&entries).generation);
-    let all = PageEffect::Encoded(entries.len());
+    let all = PageEffect::EncodedLast(entries.len());
     let rest = &entries[1..];
-    assert_eq!(CatchUp::default().page(rest, &mut native, &mut frames), PageEffect::Encoded(rest.len()));
+    assert_eq!(CatchUp::default().page(rest, &mut native, &mut frames), PageEffect::EncodedLast(rest.len()));
     assert_eq!(CatchUp::default().page(rest, &mut BlockEncoder::default(), &mut frames), PageEffect::Rewind);
     assert_eq!(CatchUp::default().page(&entries, &mut BlockEncoder::default(), &mut frames), all);
 }

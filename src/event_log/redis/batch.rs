@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `S`, `D`, `X`, `E` | start, done, cancelled, failed, as JSON |
 //! | `C` | chunk: number of its shape, text |
+//! | `R` | restart: number of the last entry that stays, the name of the reason |
 //! | `f` | shape of later chunks: its number, JSON |
 
 use std::collections::{HashMap, VecDeque};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::domain::{Chunk, Escaped, Event, Part, Raw, Shape};
+use crate::domain::{Chunk, Escaped, Event, Part, Raw, Restart, Sequence, Shape};
 
 /// Encodes the batches of one log.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +49,12 @@ impl BatchEncoder {
                 Event::Done(done) => put(&mut batch, b'D', &json(&**done)),
                 Event::Cancelled(cancelled) => put(&mut batch, b'X', &json(&**cancelled)),
                 Event::Failed(failed) => put(&mut batch, b'E', &json(&**failed)),
+                Event::Restart(restart) => {
+                    let mut body = Vec::new();
+                    put_number(&mut body, restart.from.get());
+                    body.extend(json(&restart.reason));
+                    put(&mut batch, b'R', &body);
+                }
                 Event::Chunk(chunk) => {
                     let mut body = Vec::with_capacity(chunk.text().as_str().len() + 2);
                     put_number(&mut body, self.shape(chunk.shape(), &mut batch));
@@ -103,6 +110,10 @@ impl BatchDecoder {
             b'D' => Event::Done(Arc::new(parse(body)?)),
             b'X' => Event::Cancelled(Arc::new(parse(body)?)),
             b'E' => Event::Failed(Arc::new(parse(body)?)),
+            b'R' => {
+                let (from, reason) = number(body)?;
+                Event::Restart(Restart { from: Sequence::new(from), reason: parse(reason)? })
+            }
             b'C' => {
                 let (shape, text) = number(body)?;
                 let shape = self.shapes.get(&shape).ok_or(InvalidBatch)?;
@@ -203,6 +214,7 @@ mod tests {
             Event::Start(Arc::new(start)),
             chunk(0, "Zürich \n"),
             chunk(1, ""),
+            Event::Restart(Restart { from: Sequence::new(300), reason: FailureCode::UpstreamTimeout }),
             chunk(0, &"x".repeat(300)),
             Event::Done(Arc::new(Done { finish, trailer: Trailer::default(), usage, timings })),
             Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::Abandoned, usage, timings })),
@@ -239,6 +251,8 @@ mod tests {
     /// Replicas of two versions run side by side: a change of this text needs a reader of both forms.
     #[test]
     fn stored_form_is_that_of_this_version() {
+        let restart = BatchEncoder::default().encode(&events()[3..4]);
+        assert_eq!(restart, b"R\x14\xac\x02\"upstream_timeout\"");
         let stored = BatchEncoder::default().encode(&events()[..2]);
         assert_eq!(
             String::from_utf8_lossy(&stored),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::script;
 use super::store::Store;
-use crate::domain::{Account, GenerationId};
-use crate::event_log::CreateError;
+use crate::domain::GenerationId;
+use crate::event_log::{CreateError, LogTerms};
 use crate::redis_client::{CallError, PATIENCE, Patience, ScriptCall, digest_of_account};
 
 /// About what a log takes in Redis beside its batches: its keys, its start, its claim, and these counts.
@@ -13,15 +13,16 @@ pub const LOG_BYTES: usize = 6 * 1024;
 /// About what a batch takes in addition to its bytes.
 pub const BATCH_BYTES: usize = 16;
 
-/// Counts a new log for its account.
+/// Counts a new log for its account, with its recorded request.
 ///
 /// # Errors
 ///
 /// [`CreateError::Full`] if all logs together are at the limit and the account is above its share.
-pub async fn reserve(store: &Store, generation: GenerationId, account: &Account) -> Result<(), CreateError> {
+pub async fn reserve(store: &Store, generation: GenerationId, terms: &LogTerms) -> Result<(), CreateError> {
     let Some(most) = store.terms.max_bytes else { return Ok(()) };
-    let account = digest_of_account(account, &[]);
-    let call = call(store, generation, &account, (LOG_BYTES, store.lifetime())).number(most as u64);
+    let account = digest_of_account(&terms.account, &[]);
+    let bytes = LOG_BYTES + store.recorded(terms).map_or(0, |recovery| recovery.request.len());
+    let call = call(store, generation, &account, (bytes, store.lifetime())).number(most as u64);
     match store.client.connection.call(&call, Patience::For(PATIENCE)).await {
         Ok(reply) if reply.code() == "full" => Err(CreateError::Full),
         Ok(_) => Ok(()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::batch::BatchDecoder;
 use super::script;
-use super::store::Store;
+use super::store::{RecoveryMode, Store};
 use crate::domain::{Epoch, Event, GenerationId, Sequence, Start};
 use crate::event_log::entries::Entries;
 use crate::event_log::sync::{Mutex, MutexGuard, unpoisoned};
@@ -58,6 +58,7 @@ struct BatchPosition {
 /// What a read of Redis found out about the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogHead {
+    /// Open also if it has no owner and waits to be taken over.
     pub state: TailState,
     /// The time until the lease of the owner expires.
     pub lease_left: Duration,
@@ -80,6 +81,12 @@ pub enum RefreshError {
 
 /// Batches of one read.
 const MOST_BATCHES: u64 = 256;
+/// How long a log whose owner is lost may wait to be taken over, from the first read on.
+const TAKEOVER_TIME: Duration = Duration::from_secs(10);
+/// The state of such a log in a reply.
+const ORPHANED: &[u8] = b"orphaned";
+/// The interval in which a reader reads such a log.
+const ORPHAN_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Mirror {
     /// Returns the copy of a log that this process owns and has just made.
@@ -206,6 +213,26 @@ impl Mirror {
         state.position = BatchPosition { epoch, last: tail };
     }
 
+    /// Makes this process the owner from `epoch` on, once the copy has all entries up to `tail`, the last one in Redis.
+    /// Returns whether it has.
+    pub async fn own(&self, epoch: Epoch, tail: Sequence) -> bool {
+        if self.refresh(RemovedLogs::Readable).await.is_err() {
+            return false;
+        }
+        let mut state = self.lock();
+        if state.role != MirrorRole::Reader || state.entries.tail().sequence != tail {
+            return false;
+        }
+        state.role = MirrorRole::Owner;
+        state.entries.begin_epoch(epoch);
+        true
+    }
+
+    /// Returns about what the log takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Ends all readers: the log is gone.
     pub fn set_lost(&self) {
         self.lose(&mut self.lock());
@@ -234,8 +261,12 @@ impl Mirror {
             let reply = read(&self.store, self.generation(), position, removed).await?;
             self.add(&reply);
             if is_last(&reply) {
-                let state = if reply.bytes(4) == b"open" { TailState::Open } else { TailState::Closed };
-                return Ok(LogHead { state, lease_left: Duration::from_millis(reply.number(5)) });
+                let lease_left = Duration::from_millis(reply.number(5));
+                return Ok(match reply.bytes(4) {
+                    b"open" => LogHead { state: TailState::Open, lease_left },
+                    ORPHANED => LogHead { state: TailState::Open, lease_left: ORPHAN_INTERVAL },
+                    _ => LogHead { state: TailState::Closed, lease_left },
+                });
             }
         }
     }
@@ -312,11 +343,15 @@ async fn read(
         .number(MOST_BATCHES)
         .millis(store.terms.retention)
         .arg(keys.wakes)
-        .arg(if removed == RemovedLogs::Hidden { "hidden" } else { "readable" });
+        .arg(if removed == RemovedLogs::Hidden { "hidden" } else { "readable" })
+        .millis(if store.terms.recovery == RecoveryMode::TakeOver { TAKEOVER_TIME } else { Duration::ZERO });
     let reply = store.client.connection.call(&call, Patience::For(PATIENCE)).await;
     let reply = reply.map_err(|_: CallError| RefreshError::Unavailable)?;
     if reply.code() != "ok" {
         return Err(RefreshError::Missing);
+    }
+    if reply.bytes(4) == ORPHANED {
+        store.orphans.report(generation);
     }
     let claim = reply.bytes(6);
     if !claim.is_empty() {

@@ -13,26 +13,27 @@ use tokio_util::task::TaskTracker;
 
 use super::batch::BatchEncoder;
 use super::claims::{self, ClaimFate};
+use super::creation::{create_call, create_error};
 use super::kept_bytes;
 use super::keys::Keys;
 use super::mirror::{Mirror, RefreshError, RemovedLogs};
 use super::mirror_log::MirrorLog;
+use super::orphans::Orphans;
 use super::owned::{OwnedGenerations, name_of};
 use super::owner_list;
 use super::redis_writer::RedisWriter;
 use super::replica_viewers::{self, ReplicaViewers};
 use super::script;
-use super::store::{RedisTerms, Store};
+use super::store::{RecoveryMode, RedisTerms, Store};
 use super::summary::{self, SummaryReply};
+use super::takeover;
 use super::writer_calls::{NewLog, WriterCalls};
-use crate::domain::{
-    CancelReason, Claim, Event, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Sequence, Start,
-};
+use crate::domain::{CancelReason, Claim, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Sequence, Start};
 use crate::event_log::{
     ClaimError, Conflict, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogSummary,
-    LogTerms, LogUnavailable, LostAnswer, ViewerLease, ViewerPresence,
+    LogTerms, LogUnavailable, LostAnswer, TakenLog, ViewerLease, ViewerPresence,
 };
-use crate::redis_client::{CallError, PATIENCE, Patience, RedisClient, ScriptCall};
+use crate::redis_client::{PATIENCE, Patience, RedisClient, ScriptCall};
 
 /// Logs that every process with the same server and prefix shares. Clones are the same process.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ const MANY_MIRRORS: usize = 64;
 impl RedisLogs {
     pub fn new(client: RedisClient, terms: RedisTerms, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let keys = Keys::new(client.prefix());
-        let store = Arc::new(Store { client, keys, terms, tasks, stop });
+        let store = Arc::new(Store { client, keys, terms, tasks, stop, orphans: Orphans::default() });
         let owned = OwnedGenerations::default();
         let receiver = owned.clone();
         let own = format!("{}{}", store.keys.replicas(), store.client.replica);
@@ -85,7 +86,7 @@ impl SharedRedisLogs {
         let mut encoder = BatchEncoder::default();
         let mut replaced = String::new();
         loop {
-            let call = self.create_call(&start, &terms, &mut encoder, (claim.as_ref(), &replaced));
+            let call = create_call(&self.store, (&start, &terms), &mut encoder, (claim.as_ref(), &replaced));
             let reply =
                 self.store.client.connection.call(&call, Patience::For(PATIENCE)).await.map_err(create_error)?;
             match reply.code() {
@@ -102,7 +103,12 @@ impl SharedRedisLogs {
                         retention,
                         stored: kept_bytes::LOG_BYTES,
                     };
-                    let new = NewLog { mirror, owned: self.owned.own(generation), encoder, create: call, calls };
+                    let owned = self.owned.own(generation);
+                    // The recorded request would be held as long as the log: a log that is made again has none.
+                    let terms = LogTerms { recovery: None, ..terms };
+                    let again =
+                        create_call(&self.store, (&start, &terms), &mut encoder, (calls.claim.as_ref(), &replaced));
+                    let new = NewLog { mirror, owned, encoder, create: Some(again), calls };
                     let writer = RedisWriter::new(Arc::clone(&self.store), new);
                     let viewer = ViewerLease::new(self.viewers.first(generation));
                     return Ok(Created::New { writer: Box::new(writer), viewer });
@@ -127,30 +133,6 @@ impl SharedRedisLogs {
         while Instant::now() < end && claims::remove(&self.store, generation, ClaimFate::Free).await.is_err() {}
     }
 
-    fn create_call(
-        &self,
-        start: &Arc<Start>,
-        terms: &LogTerms,
-        encoder: &mut BatchEncoder,
-        (claim, replaced): (Option<&String>, &str),
-    ) -> ScriptCall {
-        let store = &self.store;
-        let keys = store.keys.of(start.generation);
-        let fingerprint = terms.claim.as_ref().map_or(&[][..], |claim| &claim.request.as_bytes()[..]);
-        ScriptCall::new(&script::CREATE, [&keys.head, &keys.entries, &keys.viewers].into_iter().chain(claim))
-            .arg(start.generation.to_string())
-            .arg(format!("{}/{}", store.client.replica, start.generation))
-            .arg(store.client.replica.to_string())
-            .arg(encoder.encode([&Event::Start(Arc::clone(start))]))
-            .arg(BatchEncoder::default().encode([&terms.if_orphaned]))
-            .millis(store.terms.lease)
-            .millis(store.lifetime())
-            .millis(ReplicaViewers::lease())
-            .arg(claim.map_or("", String::as_str))
-            .arg(fingerprint)
-            .arg(replaced)
-    }
-
     async fn open(&self, generation: GenerationId, at_least: Sequence) -> Result<Option<Arc<Mirror>>, LogUnavailable> {
         let known = self.lock().get(&generation).and_then(Weak::upgrade).filter(|mirror| !mirror.is_lost());
         let mirror = match known {
@@ -166,6 +148,17 @@ impl SharedRedisLogs {
             Ok(mirror) => Ok(Some(mirror)),
             Err(RefreshError::Missing) => Ok(None),
             Err(RefreshError::Unavailable) => Err(LogUnavailable),
+        }
+    }
+
+    async fn take_over(&self, generation: GenerationId) -> Result<Option<TakenLog>, LogUnavailable> {
+        // This process may be the one that was taken for lost, and not know it yet.
+        if self.owned.get(generation).is_some() {
+            return Ok(None);
+        }
+        match self.open(generation, Sequence::START).await? {
+            Some(mirror) => takeover::take_over(&self.store, &self.owned, mirror).await,
+            None => Ok(None),
         }
     }
 
@@ -247,13 +240,6 @@ fn insert(mirrors: &mut Lookup<GenerationId, Weak<Mirror>>, mirror: &Arc<Mirror>
     mirrors.insert(mirror.generation(), Arc::downgrade(mirror));
 }
 
-fn create_error(error: CallError) -> CreateError {
-    match error {
-        CallError::Full => CreateError::Full,
-        CallError::Unavailable(unavailable) => LogUnavailable::from(unavailable).into(),
-    }
-}
-
 impl EventLog for RedisLogs {
     /// Redis must answer commands and deliver messages.
     fn check_available(&self) -> BoxFuture<'static, Result<(), LogUnavailable>> {
@@ -272,7 +258,7 @@ impl EventLog for RedisLogs {
         let (created, receiver) = oneshot::channel();
         self.0.store.tasks.spawn(async move {
             let generation = start.generation;
-            let result = match kept_bytes::reserve(&logs.store, generation, &terms.account).await {
+            let result = match kept_bytes::reserve(&logs.store, generation, &terms).await {
                 Ok(()) => logs.create(start, terms).await,
                 Err(error) => Err(error),
             };
@@ -329,6 +315,20 @@ impl EventLog for RedisLogs {
     fn knows(&self, owner: &Principal, key: &IdempotencyKey) -> BoxFuture<'static, Result<bool, LogUnavailable>> {
         let (logs, owner, key) = (Arc::clone(&self.0), owner.clone(), key.clone());
         async move { claims::knows(&logs.store, &owner, &key).await }.boxed()
+    }
+
+    fn recovers(&self) -> bool {
+        self.0.store.terms.recovery == RecoveryMode::TakeOver
+    }
+
+    fn orphan(&self) -> BoxFuture<'static, GenerationId> {
+        let logs = Arc::clone(&self.0);
+        async move { logs.store.orphans.next().await }.boxed()
+    }
+
+    fn take_over(&self, generation: GenerationId) -> BoxFuture<'static, Result<Option<TakenLog>, LogUnavailable>> {
+        let logs = Arc::clone(&self.0);
+        async move { logs.take_over(generation).await }.boxed()
     }
 
     fn release(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>> {

@@ -1,6 +1,7 @@
 //! The writer of a log in Redis.
 
-use std::future::poll_fn;
+mod closing;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,14 +13,14 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::batch::BatchEncoder;
 use super::follower::follow_log;
-use super::mirror::{Mirror, RemovedLogs};
+use super::mirror::Mirror;
 use super::mirror_log::MirrorLog;
 use super::owned::OwnedGeneration;
 use super::owner_list;
 use super::store::Store;
-use super::writer_calls::{CallPurpose, NewLog, ReplyVerdict, SentCall, WriterCalls, nonce};
+use super::writer_calls::{CallPurpose, NewLog, ReplyVerdict, SentCall, WriterCalls};
 use crate::domain::{Epoch, Event, Sequence};
-use crate::event_log::{AppendError, CloseOutcome, Events, GenerationLog, Limit, TailState, Writer, read_page};
+use crate::event_log::{AppendError, CloseOutcome, Events, GenerationLog, Limit, Writer};
 use crate::redis_client::{CallError, Patience, Reply, ScriptCall};
 
 /// Appends to a log in Redis, one append at a time. What is pushed while it is in flight is the next one.
@@ -32,10 +33,12 @@ pub struct RedisWriter {
     mirror: Arc<Mirror>,
     log: Arc<dyn GenerationLog>,
     encoder: BatchEncoder,
-    /// The call that makes the log, which also restores it.
-    create: ScriptCall,
+    /// The call that makes the log, which also restores it. `None` for a log that was taken over.
+    create: Option<ScriptCall>,
     calls: WriterCalls,
     epoch: Epoch,
+    /// The tail when this writer began. What is before it cannot be written again in this epoch.
+    base: Sequence,
     /// The last entry that Redis has acknowledged.
     acknowledged: Sequence,
     /// Entries that viewers see and Redis has not acknowledged, in front of `pending`.
@@ -72,6 +75,7 @@ impl RedisWriter {
             create,
             calls,
             epoch: Epoch::FIRST,
+            base: Sequence::START,
             acknowledged: Sequence::new(1),
             shown: Events::new(),
             pending: Events::new(),
@@ -82,6 +86,12 @@ impl RedisWriter {
             is_closed: false,
             is_fenced: false,
         }
+    }
+
+    /// Continues a log that was taken over.
+    pub fn continuing(mut self, epoch: Epoch, tail: Sequence) -> Self {
+        (self.epoch, self.base, self.acknowledged) = (epoch, tail, tail);
+        self
     }
 
     /// Sends what is not acknowledged, if nothing is in flight.
@@ -175,7 +185,7 @@ impl RedisWriter {
 
     /// Redis has lost acknowledged entries in a failover: they are sent again, with the same numbers.
     fn restore_after(&mut self, tail: Sequence) -> ReplyVerdict {
-        if tail >= self.acknowledged {
+        if tail >= self.acknowledged || tail < self.base {
             return self.fenced(AppendError::Lost);
         }
         tracing::warn!("Redis has lost the end of a log: it is written again");
@@ -192,15 +202,15 @@ impl RedisWriter {
 
     /// Redis has lost the log: it is made again with its claim, and then filled.
     fn restore_whole(&mut self) -> ReplyVerdict {
-        if self.is_closed {
+        let Some(create) = self.create.clone().filter(|_| !self.is_closed) else {
             return self.fenced(AppendError::Lost);
-        }
+        };
         tracing::warn!("Redis has lost a log: it is written again");
         self.resend_after(Sequence::new(1));
         let batch = self.encoder.encode(&self.shown);
         let keys = self.store.keys.of(self.mirror.generation());
         let tail = self.acknowledged.plus(self.shown.len() as u64);
-        let call = self.create.clone().number(tail.get()).arg(batch).arg(keys.wakes);
+        let call = create.number(tail.get()).arg(batch).arg(keys.wakes);
         self.in_flight = Some(SentCall::send(&self.store, CallPurpose::Restore, call, self.shown.len()));
         let (store, start) = (Arc::clone(&self.store), Arc::clone(self.mirror.start()));
         self.store.tasks.spawn(async move { owner_list::add(&store, &start).await });
@@ -250,62 +260,6 @@ impl RedisWriter {
             self.next_renewal.as_mut().reset(sent + self.store.terms.lease / 3);
             self.renewal = Some((sent, async move { connection.call(&call, Patience::Unlimited).await }.boxed()));
         }
-    }
-
-    /// Sends the close until it is answered.
-    async fn close_now(&mut self, terminal: Event) -> Result<CloseOutcome, Limit> {
-        loop {
-            match poll_fn(|context| self.poll_in_flight(context)).await {
-                Ok(()) => {}
-                Err(AppendError::Full(limit)) => return Err(limit),
-                Err(_) => return Ok(self.other_end(terminal).await),
-            }
-            if self.in_flight.is_some() {
-                continue;
-            }
-            if let Err(limit) = self.mirror.check_room(&self.pending) {
-                self.pending.clear();
-                return Err(limit);
-            }
-            let (nonce, terminal) = self.closing.get_or_insert_with(|| (nonce(), terminal.clone())).clone();
-            let unsent = self.shown.iter().chain(&self.pending);
-            // With a copy: a repeated call defines the same shapes.
-            let batch = self.encoder.clone().encode(unsent.chain([&terminal]));
-            let events = self.shown.len() + self.pending.len() + 1;
-            let call = self.calls.close(&nonce, (self.epoch, self.acknowledged), (events, batch), &terminal);
-            let sent = Instant::now();
-            let Ok(reply) = self.store.client.connection.call(&call, Patience::Unlimited).await else { continue };
-            match self.judge(&reply, sent) {
-                ReplyVerdict::Ok => {
-                    self.acknowledge(self.shown.len() + self.pending.len());
-                    self.acknowledged = self.acknowledged.plus(1);
-                    self.is_closed = true;
-                    self.closing = None;
-                    self.calls.settle(&self.store);
-                    self.mirror.add_own([terminal]);
-                    self.mirror.give_up(self.epoch, self.acknowledged);
-                    return Ok(CloseOutcome::Won);
-                }
-                ReplyVerdict::Behind => {}
-                ReplyVerdict::Failed(_) => return Ok(self.other_end(terminal).await),
-            }
-        }
-    }
-
-    /// Returns the terminal event that another process has appended.
-    async fn other_end(&mut self, terminal: Event) -> CloseOutcome {
-        self.closing = None;
-        self.pending.clear();
-        _ = self.mirror.refresh(RemovedLogs::Readable).await;
-        if let Ok(tail) = self.mirror.tail()
-            && tail.state == TailState::Closed
-            && let Ok(mut page) = read_page(&MirrorLog(Arc::clone(&self.mirror)), tail.sequence.before()).await
-            && let Some(last) = page.entries.pop()
-        {
-            return CloseOutcome::Lost(last.event);
-        }
-        // The log is gone with its end.
-        CloseOutcome::Lost(terminal)
     }
 }
 

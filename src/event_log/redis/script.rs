@@ -14,6 +14,7 @@ scripts! {
     LEAVE: "scripts/leave.lua";
     SHUT: "scripts/shut.lua";
     REMOVE: "scripts/remove.lua";
+    TAKE: "scripts/take.lua";
     RELEASE: "scripts/release.lua";
     KEEP: "scripts/keep.lua";
     RETAIN_CLAIM: "scripts/retain_claim.lua";

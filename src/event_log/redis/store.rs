@@ -6,9 +6,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::keys::Keys;
+use super::orphans::Orphans;
 use super::script;
 use crate::domain::GenerationId;
-use crate::event_log::LogUnavailable;
+use crate::event_log::{LogTerms, LogUnavailable, Recovery};
 use crate::redis_client::{PATIENCE, Patience, RedisClient, RedisUnavailable, ScriptCall};
 
 pub struct Store {
@@ -17,6 +18,7 @@ pub struct Store {
     pub terms: RedisTerms,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
+    pub orphans: Orphans,
 }
 
 /// The times and sizes of logs in Redis.
@@ -35,6 +37,18 @@ pub struct RedisTerms {
     /// After this silence of Redis, viewers of the owner's process see entries that Redis has not acknowledged
     /// (`event_log.redis.hold`).
     pub hold: Duration,
+    /// Whether a log whose owner is lost may be taken over (`event_log.redis.recover`).
+    pub recovery: RecoveryMode,
+}
+
+/// What becomes of a log whose owner is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecoveryMode {
+    /// The next reader closes it.
+    #[default]
+    Close,
+    /// Another process takes it over, if its request permits that.
+    TakeOver,
 }
 
 /// Time beside `generation.max_duration` until the keys of a log that is never closed expire.
@@ -50,6 +64,11 @@ impl Store {
     /// Returns the time after which the keys of a new log expire, whatever happens to its owner.
     pub fn lifetime(&self) -> Duration {
         self.terms.max_duration + self.terms.retention + CLOSING_TIME
+    }
+
+    /// Returns what is stored for a takeover.
+    pub fn recorded<'a>(&self, terms: &'a LogTerms) -> Option<&'a Recovery> {
+        terms.recovery.as_ref().filter(|_| self.terms.recovery == RecoveryMode::TakeOver)
     }
 
     /// Lets a claim expire with its log, which another process closed. Without it, the claim expires later, and a create

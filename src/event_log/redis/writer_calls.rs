@@ -91,7 +91,8 @@ pub struct NewLog {
     pub mirror: Arc<Mirror>,
     pub owned: Arc<OwnedGeneration>,
     pub encoder: BatchEncoder,
-    pub create: ScriptCall,
+    /// `None` for a log that was taken over: if Redis loses it, it cannot be made again.
+    pub create: Option<ScriptCall>,
     pub calls: WriterCalls,
 }
 

@@ -250,6 +250,11 @@ impl Limits for RedisLimits {
         self.0.slots.release(id).boxed()
     }
 
+    fn forget(&self, id: GenerationId) {
+        self.0.slots.slots.remove(id);
+        self.0.reservations.take(id);
+    }
+
     fn publish<'a>(&'a self, spender: &'a Spender) -> BoxFuture<'a, Result<Allowance, (LimitError, Allowance)>> {
         self.0.publish(spender).boxed()
     }

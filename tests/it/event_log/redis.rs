@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use redis::cmd;
 use tokenrill::domain::{GenerationId, Sequence};
 use tokenrill::event_log::{
-    ClaimError, CreateError, EventLog as _, GenerationEnded, MemoryLimits, RedisLogs, RedisTerms, ViewerPresence as _,
-    follow,
+    ClaimError, CreateError, EventLog as _, GenerationEnded, MemoryLimits, RecoveryMode, RedisLogs, RedisTerms,
+    ViewerPresence as _, follow,
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,7 @@ impl Backend for RedisLogs {
             max_duration: Duration::from_mins(10),
             lease: Duration::from_secs(10),
             hold: Duration::from_secs(1),
+            recovery: RecoveryMode::Close,
         };
         replica(&unique_prefix(), terms)
     }

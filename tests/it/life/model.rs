@@ -18,7 +18,7 @@ pub enum Outcome {
 impl Outcome {
     pub fn of(event: &Event) -> Option<Self> {
         match event {
-            Event::Start(_) | Event::Chunk(_) => None,
+            Event::Start(_) | Event::Chunk(_) | Event::Restart(_) => None,
             Event::Done(_) => Some(Self::Done),
             Event::Cancelled(cancelled) => Some(match cancelled.reason {
                 CancelReason::ClientRequest => Self::Stopped,

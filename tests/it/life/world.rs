@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokenrill::domain::{
     Account, AllowedModels, ChatRequest, Chunk, Claim, Entry, Escaped, Event, EventPosition, FailureCode, Fingerprint,
-    FinishReason, GenerationId, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer, UsageReport, UsageRequest,
+    FinishReason, GenerationId, OnUpstreamFailure, Part, Principal, Quota, RequestId, Sequence, Shape, Trailer,
+    UsageReport, UsageRequest,
 };
 use tokenrill::event_log::{Conflict, EventLog, GenerationLog, Memory, MemoryLimits, Tail, TailState};
 use tokenrill::generation::{
@@ -318,6 +319,7 @@ impl World {
             usage: UsageRequest::NotAsked,
             storage,
             on_disconnect: Some(on_disconnect),
+            on_upstream_failure: OnUpstreamFailure::Fail,
             grace: Some(grace),
             request_id: RequestId::random(),
         });

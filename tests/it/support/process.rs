@@ -67,9 +67,14 @@ impl ServiceProcess {
 
     /// Asks the process to end, and waits until it has.
     pub async fn terminate(mut self) -> ExitStatus {
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status().await;
-        assert!(sent.expect("a shell").success(), "it runs");
+        self.signal("-TERM").await;
         self.process.wait().await.expect("it ends")
+    }
+
+    /// Sends a signal, such as `-STOP`.
+    pub async fn signal(&self, signal: &str) {
+        let sent = Command::new("sh").args(["-c", &format!("kill {signal} {}", self.id())]).status().await;
+        assert!(sent.expect("a shell").success(), "it runs");
     }
 
     /// Ends the process at once, without a signal that it could handle.

@@ -24,12 +24,25 @@ pub struct NewGenerationBody {
     /// `false`: the response is the snapshot at the end. Used only if `Accept` names neither `text/event-stream` nor
     /// `application/json`.
     pub stream: Option<bool>,
+    /// If the model's server fails after its first token: `fail` ends the generation as `failed`, with the text so far;
+    /// `restart` withdraws the answer so far (event `restart`) and lets another target begin anew, unless a tool was
+    /// called. Default: `fail`.
+    pub on_upstream_failure: Option<OnUpstreamFailureBody>,
     /// Up to 16 pairs of strings, shown in the snapshot and never forwarded.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub metadata: Option<Value>,
     #[serde(flatten)]
     #[schema(inline)]
     pub parameters: ChatParameters,
+}
+
+/// What happens if the model's server fails after its first token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = OnUpstreamFailure)]
+pub enum OnUpstreamFailureBody {
+    Fail,
+    Restart,
 }
 
 /// Adds the examples, and the constraints that derives cannot express.
@@ -93,6 +106,11 @@ fn request_examples() -> Vec<(&'static str, &'static str, Value)> {
             "continue",
             "Continues without a viewer, with metadata",
             json!({"input": "Hello", "on_disconnect": "continue", "metadata": {"conversation": "42"}}),
+        ),
+        (
+            "restart",
+            "Another target begins anew if the model's server fails midway",
+            json!({"model": "demo?tokens=5&rate=max", "input": "Hello", "on_upstream_failure": "restart"}),
         ),
         (
             "channel",

@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 
 use super::super::super::problem::ProblemBody;
 use super::super::measures::{CostBody, TimingsBody, UsageBody};
-use crate::domain::{CancelReason, Cancelled, Done, Failed, Start, Stated};
+use crate::domain::{CancelReason, Cancelled, Done, Failed, Restart, Start, Stated};
 
 /// The names of all events.
-pub const EVENTS: [&str; 11] = [
+pub const EVENTS: [&str; 12] = [
     "start",
     "queued",
     "delta",
@@ -19,6 +19,7 @@ pub const EVENTS: [&str; 11] = [
     "tool_call",
     "refusal",
     "part",
+    "restart",
     "snapshot",
     "done",
     "cancelled",
@@ -106,6 +107,19 @@ pub struct PartData {
     pub choice: Option<u32>,
 }
 
+/// The upstream failed and another one begins anew: discard all texts and parts after the event with the number `from`,
+/// which are all so far. Sent only if the request has `on_upstream_failure: "restart"`, and never after a tool call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestartData {
+    /// The number of the last event that stays, as in its id.
+    #[schema(example = 1)]
+    pub from: u64,
+    /// Why the answer before is incomplete, as an error code.
+    #[schema(example = "upstream_timeout")]
+    pub reason: String,
+}
+
 /// The answer is complete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -174,6 +188,12 @@ pub struct FailedData {
     pub cost: Option<CostBody>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<TimingsBody>,
+}
+
+impl From<&Restart> for RestartData {
+    fn from(restart: &Restart) -> Self {
+        Self { from: restart.from.get(), reason: restart.reason.name().to_owned() }
+    }
 }
 
 impl From<&Start> for StartData {

@@ -6,7 +6,7 @@ use super::super::super::durations::millis;
 use super::super::encoder::{Encoder, Notice};
 use super::super::frames::{Frames, JsonLine};
 use super::super::retry::Retry;
-use super::data::{CancelledData, DoneData, FailedData, QueuedData, StartData};
+use super::data::{CancelledData, DoneData, FailedData, QueuedData, RestartData, StartData};
 use crate::domain::{Chunk, Entry, Event, EventId, GenerationId, Part};
 
 /// Encodes each entry as one block, or as none if it has no content on this wire.
@@ -63,6 +63,7 @@ pub fn event_name(event: &Event) -> Option<&'static str> {
             Part::Other { .. } => "part",
             Part::Silent => return None,
         },
+        Event::Restart(_) => "restart",
         Event::Done(_) => "done",
         Event::Cancelled(_) => "cancelled",
         Event::Failed(_) => "failed",
@@ -75,6 +76,7 @@ pub fn write_data(event: &Event, source: Option<GenerationId>, line: &mut JsonLi
         Event::Chunk(chunk) => write_chunk(chunk, source, line),
         // Its data contains the id of the generation already.
         Event::Start(start) => _ = line.json(&StartData::from(&**start)),
+        Event::Restart(restart) => _ = line.object(source, &RestartData::from(restart)),
         Event::Done(done) => _ = line.object(source, &DoneData::from(&**done)),
         Event::Cancelled(cancelled) => _ = line.object(source, &CancelledData::from(&**cancelled)),
         Event::Failed(failed) => _ = line.object(source, &FailedData::from(&**failed)),
@@ -130,8 +132,8 @@ mod tests {
     use super::super::data::{DeltaData, PartData, TextData, ToolCallData};
     use super::*;
     use crate::domain::{
-        CancelReason, Cancelled, Done, Escaped, Finish, Principal, Sequence, Shape, Start, Timestamp, Timings,
-        TokenSource, Trailer, Usage, UsageRequest,
+        CancelReason, Cancelled, Done, Escaped, FailureCode, Finish, Principal, Restart, Sequence, Shape, Start,
+        Timestamp, Timings, TokenSource, Trailer, Usage, UsageRequest,
     };
     use std::sync::Arc;
     use std::time::UNIX_EPOCH;
@@ -232,6 +234,11 @@ mod tests {
                 "event: part\ndata: {\"delta\":{\"audio\":{}}}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
             ),
             (chunk_event(Part::Silent, ""), Some(Retry::SOON), ""),
+            (
+                Event::Restart(Restart { from: Sequence::new(1), reason: FailureCode::UpstreamTimeout }),
+                None,
+                "event: restart\ndata: {\"from\":1,\"reason\":\"upstream_timeout\"}\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.7\n\n",
+            ),
             (
                 Event::Done(Arc::new(done)),
                 Some(Retry::SOON),

@@ -37,8 +37,8 @@ use encoder::NativeEncoder;
 use openapi::NativeSchemas;
 
 pub use data::{
-    CancelledData, DeltaData, DoneData, EVENTS, FailedData, FinishedChoice, PartData, QueuedData, StartData, TextData,
-    ToolCallData,
+    CancelledData, DeltaData, DoneData, EVENTS, FailedData, FinishedChoice, PartData, QueuedData, RestartData,
+    StartData, TextData, ToolCallData,
 };
 
 /// The native wire: named events with ids.

@@ -5,7 +5,8 @@ use utoipa::OpenApi;
 
 use super::body::{self, NewGenerationBody, OPERATION};
 use super::data::{
-    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, StartData, TextData, ToolCallData,
+    CancelledData, DeltaData, DoneData, EVENTS, FailedData, PartData, QueuedData, RestartData, StartData, TextData,
+    ToolCallData,
 };
 use crate::api::openapi::paths::{EVENTS as FOLLOW, pointer, set};
 use crate::api::problem::{ErrorCode, ProblemBody};
@@ -19,6 +20,7 @@ use crate::api::problem::{ErrorCode, ProblemBody};
     TextData,
     ToolCallData,
     PartData,
+    RestartData,
     DoneData,
     CancelledData,
     FailedData,
@@ -97,6 +99,7 @@ fn event_examples() -> Value {
     let stream = |events: &[(&str, Value)]| stream_from(&start, 1, events);
     let done = |reason: &str| ("done", json!({"finish_reason": reason, "usage": usage, "timings": timings}));
     let delta = |text: &str| ("delta", json!({"text": text}));
+    let restart = ("restart", json!({"from": 1, "reason": "upstream_timeout"}));
     let failure = ProblemBody::example(ErrorCode::UpstreamError, Vec::new());
     let examples = [
         ("done", "An answer", stream(&[delta("Hel"), delta("lo"), done("stop")])),
@@ -130,6 +133,7 @@ fn event_examples() -> Value {
             "Content for which there is no other event",
             stream(&[("part", json!({"delta": {"audio": {"id": "audio_1", "data": "AAAA"}}})), done("stop")]),
         ),
+        ("restart", "Another upstream began anew", stream(&[delta("Good"), restart, delta("Hello"), done("stop")])),
         (
             "choices",
             "Two choices",

@@ -6,11 +6,12 @@ use super::super::encoder::Encoder;
 use super::super::frames::Frames;
 use super::encoder::{BlockIds, ChatEncoder};
 use super::merge::{MergeRule, index, merge};
-use crate::domain::{Entry, Start, UsageRequest};
+use crate::domain::{Entry, Event, Start, UsageRequest};
 use crate::json::{Object, Tree};
 
 /// A chat completion under construction: the chunks that a stream would have, merged.
 pub struct Completion {
+    start: Arc<Start>,
     encoder: ChatEncoder,
     /// The message of each choice is still its `delta`.
     merged: Object,
@@ -18,12 +19,20 @@ pub struct Completion {
 
 impl Completion {
     pub fn new(start: &Start) -> Self {
-        let start = Arc::new(Start { usage: UsageRequest::Asked, ..start.clone() });
-        Self { encoder: ChatEncoder::new(start, BlockIds::Absent), merged: Object::default() }
+        Self::from_start(Arc::new(Start { usage: UsageRequest::Asked, ..start.clone() }))
+    }
+
+    fn from_start(start: Arc<Start>) -> Self {
+        let encoder = ChatEncoder::new(Arc::clone(&start), BlockIds::Absent);
+        Self { start, encoder, merged: Object::default() }
     }
 
     /// Merges the blocks of an entry of an answer that has not failed. `[DONE]` is no chunk.
     pub fn apply(&mut self, entry: &Entry) {
+        if matches!(entry.event, Event::Restart(_)) {
+            *self = Self::from_start(Arc::clone(&self.start));
+            return;
+        }
         let mut frames = Frames::default();
         self.encoder.entry(entry, &mut frames);
         let blocks = frames.take();
@@ -75,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        Chunk, Done, Escaped, Event, Finish, Part, Principal, Sequence, Shape, Stated, Timestamp, Timings, TokenSource,
+        Chunk, Done, Escaped, Finish, Part, Principal, Sequence, Shape, Stated, Timestamp, Timings, TokenSource,
         Trailer, Usage,
     };
 

@@ -66,6 +66,8 @@ impl Encoder for ChatEncoder {
                     }
                 }
             },
+            // No `[DONE]` follows: what the client has is not the answer.
+            Event::Restart(_) => blocks.end(&[&one_line(&OpenAiError::restarted())]),
             Event::Done(done) => {
                 let head_json = if let Some(trailer) = done.trailer.of(DIALECT) {
                     for line in trailer.chunks_json.lines() {
@@ -90,19 +92,26 @@ impl Encoder for ChatEncoder {
         }
     }
 
+    fn is_last(&self, event: &Event) -> bool {
+        event.is_terminal() || matches!(event, Event::Restart(_))
+    }
+
     fn needs_history(&self, next: &Entry) -> bool {
         match &next.event {
             Event::Chunk(chunk) => chunk.json(DIALECT) == ChunkJson::Absent,
             Event::Done(done) => done.trailer.of(DIALECT).is_none(),
-            Event::Start(_) | Event::Cancelled(_) | Event::Failed(_) => false,
+            Event::Start(_) | Event::Restart(_) | Event::Cancelled(_) | Event::Failed(_) => false,
         }
     }
 
     fn skip(&mut self, entry: &Entry) {
-        if let Event::Chunk(chunk) = &entry.event
-            && chunk.json(DIALECT) == ChunkJson::Absent
-        {
-            neutral(&mut self.neutral, &self.start).skip(chunk);
+        match &entry.event {
+            Event::Chunk(chunk) if chunk.json(DIALECT) == ChunkJson::Absent => {
+                neutral(&mut self.neutral, &self.start).skip(chunk);
+            }
+            // The next answer has a role of its own.
+            Event::Restart(_) => self.neutral = None,
+            _ => {}
         }
     }
 
@@ -158,8 +167,10 @@ fn one_line(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::wire::encoder::{CatchUp, PageEffect};
     use crate::domain::{
-        Chunk, Done, Escaped, Finish, Part, Principal, Sequence, Shape, Timestamp, Timings, TokenSource, Trailer, Usage,
+        Chunk, Done, Escaped, FailureCode, Finish, Part, Principal, Restart, Sequence, Shape, Timestamp, Timings,
+        TokenSource, Trailer, Usage,
     };
 
     fn start() -> Arc<Start> {
@@ -172,6 +183,28 @@ mod tests {
             metadata: [].into(),
             usage: UsageRequest::Asked,
         })
+    }
+
+    #[test]
+    fn answer_that_begins_anew_ends_the_stream_with_an_error_and_is_whole_for_a_viewer_that_resumes_after_it() {
+        let chunk = |text: &str| Event::Chunk(Chunk::new(Arc::new(Shape::new(None, TEXT)), Escaped::from_text(text)));
+        let restart = Restart { from: Sequence::new(1), reason: FailureCode::UpstreamTimeout };
+        let events = [Event::Start(start()), chunk("a"), Event::Restart(restart), chunk("b")];
+        let entries: Vec<_> =
+            (1..).zip(events).map(|(sequence, event)| Entry::new(Sequence::new(sequence), event)).collect();
+        let (mut encoder, mut frames) = (ChatEncoder::new(start(), BlockIds::Present), Frames::default());
+        let effect = CatchUp::default().page(&entries, &mut encoder, &mut frames);
+        let written = String::from_utf8(frames.take().to_vec()).expect("UTF-8");
+        assert_eq!(effect, PageEffect::EncodedLast(3));
+        let error = r#"data: {"error":{"message":"The model's server failed, and another one began anew: the answer so far is withdrawn. Follow the generation after this event for the new answer.","type":"server_error","param":null,"code":"upstream_restarted"}}"#;
+        let end = format!("{error}\nretry: 86400000\nid: gen_AAAAAAAAAAAAAAAAAAAAAA.3\n\n");
+        assert!(written.ends_with(&end), "{written}");
+
+        let (mut encoder, mut catch_up) = (ChatEncoder::new(start(), BlockIds::Present), CatchUp::default());
+        assert_eq!(catch_up.page(&entries[3..], &mut encoder, &mut frames), PageEffect::Rewind);
+        assert_eq!(catch_up.page(&entries, &mut encoder, &mut frames), PageEffect::Encoded(1));
+        let written = String::from_utf8(frames.take().to_vec()).expect("UTF-8");
+        assert!(written.contains(r#"{"role":"assistant","content":"b"}"#), "{written}");
     }
 
     /// Returns the stream of an answer without JSON of the provider.

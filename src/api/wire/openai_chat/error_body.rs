@@ -71,6 +71,13 @@ impl OpenAiError {
     pub fn cancelled() -> Self {
         Self::new(ErrorCode::Cancelled, "The generation was cancelled. The answer is incomplete.".into(), None)
     }
+
+    /// Returns the error for a client that was reading when the answer was withdrawn.
+    pub fn restarted() -> Self {
+        let message = "The model's server failed, and another one began anew: the answer so far is withdrawn. Follow the \
+                       generation after this event for the new answer.";
+        Self::new(ErrorCode::UpstreamRestarted, message.into(), None)
+    }
 }
 
 impl From<&Failure> for OpenAiError {

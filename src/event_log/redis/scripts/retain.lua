@@ -5,7 +5,7 @@ local READERS = 60000
 local function retain(keys, retention, usage, id)
   local head = redis.call('HMGET', keys[1], 'gone', 'discard')
   redis.call('HSET', keys[1], 'usage', usage)
-  redis.call('HDEL', keys[1], 'orphan')
+  redis.call('HDEL', keys[1], 'orphan', 'req')
   if keys[4] and redis.call('HGET', keys[4], 'id') == id then
     if head[2] then redis.call('HSET', keys[4], 'lost', usage) end
     redis.call('PEXPIRE', keys[4], retention)

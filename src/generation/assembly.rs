@@ -1,0 +1,62 @@
+//! Assembles the state of a generation that begins in this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::attempt_failure::UpstreamMessages;
+use super::attempts::{AttemptContext, Attempts};
+use super::running::{AdmittedGeneration, Running};
+use super::subject::Subject;
+use super::tokens::TokenCounter;
+use crate::domain::{Account, ChatRequest, GenerationId, Prompt, Usage};
+use crate::limits::{Limiter, QueueState, Reservations};
+use crate::telemetry::Metrics;
+use crate::upstream::Plan;
+use crate::usage::Ledger;
+
+/// What a running generation is made from.
+pub struct NewRunning<'a> {
+    pub id: GenerationId,
+    pub subject: Subject,
+    pub request: &'a ChatRequest,
+    pub prompt: Arc<Prompt>,
+    pub plan: &'a Plan,
+    pub account: &'a Account,
+    /// The tokens that are reserved for each attempt.
+    pub reserved: Usage,
+    pub reservations: Reservations,
+    pub queue_state: Option<watch::Receiver<QueueState>>,
+    /// The time since it was accepted, in another process.
+    pub age: Duration,
+}
+
+/// What every generation of this process is made with.
+pub struct Assembly<'a> {
+    pub messages: UpstreamMessages,
+    pub ledger: &'a Ledger,
+    pub limits: &'a Limiter,
+    pub metrics: &'a Arc<Metrics>,
+    pub counter: &'a TokenCounter,
+}
+
+impl Assembly<'_> {
+    pub fn running(&self, new: NewRunning<'_>) -> Running {
+        let NewRunning { id, subject, request, prompt, plan, account, reserved, reservations, queue_state, age } = new;
+        let context = AttemptContext {
+            request_id: subject.request_id,
+            model: request.model.clone(),
+            prompt: Arc::clone(&prompt),
+            messages: self.messages,
+            principal: subject.principal.clone(),
+            reserved,
+            ledger: self.ledger.clone(),
+        };
+        let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(self.metrics));
+        let estimate = self.limits.output_estimate(account, &request.model);
+        let admitted = AdmittedGeneration { prompt, reservations, queue_state, estimate };
+        let (metrics, counter) = (Arc::clone(self.metrics), self.counter.clone());
+        Running::new(id, subject, attempts, admitted, metrics, counter).accepted_before(age)
+    }
+}
