@@ -185,7 +185,7 @@ pub async fn serve(
     );
     tasks.spawn({
         let (generations, stop) = (generations.clone(), stop.clone());
-        let policy = admission.clone();
+        let policy = reloadable.admission();
         let recovering = async move { generations.recover(move || Arc::clone(&policy.borrow().policy)).await };
         async move { stop.run_until_cancelled(recovering).await }
     });

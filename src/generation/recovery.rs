@@ -14,7 +14,7 @@ use super::relay::AnswerExtent;
 use super::service::Generations;
 use super::storage::Storage;
 use super::task::Work;
-use crate::domain::{FailureCode, GenerationId, OnUpstreamFailure, Timestamp};
+use crate::domain::{FailureCode, GenerationId, OnUpstreamFailure, Timestamp, Usd};
 use crate::event_log::{TakenLog, Writer};
 use crate::limits::{GenerationDemand, Permit, Policy, Spender, WaitPolicy};
 use crate::upstream::{ConversationKey, Delivery, PlannedRequest};
@@ -137,6 +137,8 @@ impl Generations {
             spender: spender.clone(),
             model: recorded.model.clone(),
             tokens: recorded.reserved.total(),
+            // What the lost process had reserved of a budget stays spent.
+            cost: Usd::default(),
             wait_policy: WaitPolicy::Waits { at_most: Some(recorded.wait) },
         };
         limits.admit(demand, request).await.ok()
