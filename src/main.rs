@@ -157,6 +157,7 @@ async fn check(flags: CheckFlags) -> Result<(), StartupError> {
     let (settings, environment) = load(flags.config, None)?;
     admission(&settings, &environment)?;
     app::prices(&settings)?;
+    app::check_connections(&settings, &environment)?;
     print(&settings.effective());
     for (upstream, warning) in warnings(&settings) {
         write_line(&mut std::io::stderr(), &format!("tokenrill: warning: upstream {upstream}: {warning}"));

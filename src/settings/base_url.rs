@@ -24,6 +24,10 @@ impl BaseUrl {
         Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
     }
 
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
     /// Returns the normalized URL with its whole query. Use it only for requests; never print it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -123,6 +123,17 @@ pub enum SettingsError {
     )]
     KeyFile { upstream: String, path: String },
 
+    #[error(
+        "{setting} of upstream `{upstream}` cannot be read from {path} ({source}): write the path of a readable file in PEM"
+    )]
+    UpstreamFile { upstream: String, setting: &'static str, path: String, source: io::Error },
+
+    #[error(
+        "the environment variable `{variable}`, which proxy of upstream `{upstream}` refers to, is not the URL of an http \
+         proxy: set it to a URL such as http://proxy.example:3128, or remove it"
+    )]
+    ProxyVariable { upstream: String, variable: &'static str },
+
     #[error("`upstreams.retry_budget` is out of range: write a ratio from 0 to 10 and a min_per_second from 0 to 1000")]
     RetryBudget,
 

@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::base_url::BaseUrl;
+use super::client_certificate::ClientCertificateSettings;
 use super::keys::{DURATION, SIZE, SettingSection, TEXT, UPSTREAMS, VARIABLE, key};
+use super::proxy::ProxySettings;
 use super::retries::{BreakerSettings, RetryBudgetSettings};
 use super::units::Size;
+use super::upstream_examples::EXAMPLES;
 use super::{Secret, SettingsError, units, upstream_keys};
 use crate::domain::ErrorMessages;
 
@@ -34,6 +37,14 @@ pub struct UpstreamSettings {
     pub models: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Secret>,
+    /// Absent for connections without a proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxySettings>,
+    /// The trusted issuers, instead of those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificateSettings>,
     #[serde(default = "connect_timeout", with = "units::duration")]
     pub connect_timeout: Duration,
     #[serde(default = "keepalive", with = "units::duration")]
@@ -144,7 +155,31 @@ pub(super) const SECTION: SettingSection = SettingSection {
             "Additional request headers. Their values are never printed. Default: none.",
         )
         .with_example("{ OpenAI-Project = \"proj_example\" }"),
-        key("upstreams.connect_timeout", DURATION, "How long opening a connection may take."),
+        key(
+            "upstreams.proxy",
+            ProxySettings::EXPECTED,
+            "The proxy of all connections to this upstream, which are tunnels through it (CONNECT), for http too. User and \
+             password may be in the URL; they are never printed. \"environment\" takes the proxy from HTTPS_PROXY or \
+             HTTP_PROXY, by the scheme of base_url, unless NO_PROXY has the host. Default: none, and these variables are not \
+             read.",
+        )
+        .with_example("\"http://proxy.example:3128\""),
+        key(
+            "upstreams.ca_file",
+            TEXT,
+            "A file of certificates in PEM. Only certificates that these have issued are trusted, instead of those that the \
+             system trusts, for the upstream and for a proxy at https. It is read at start. Default: absent.",
+        )
+        .with_example("\"/etc/tokenrill/ca.pem\""),
+        key(
+            "upstreams.client_certificate",
+            ClientCertificateSettings::EXPECTED,
+            "The certificate, with its issuers if there are any, and the private key that are presented to the upstream: \
+             files in PEM. Without private_key the file of the certificate has the key too. Both are read at start. Default: \
+             absent.",
+        )
+        .with_example("{ certificate = \"client.pem\", private_key = \"client.key\" }"),
+        key("upstreams.connect_timeout", DURATION, "How long opening a connection may take, through a proxy too."),
         key(
             "upstreams.keepalive",
             DURATION,
@@ -193,59 +228,6 @@ pub(super) const SECTION: SettingSection = SettingSection {
     ],
 };
 
-/// The last one sets every default explicitly.
-const EXAMPLES: &str = "
-# OpenAI.
-[[upstreams]]
-name = \"openai\"
-base_url = \"https://api.openai.com/v1\"
-api_key_env = \"OPENAI_API_KEY\"
-models = [\"gpt-*\", \"o*\"]
-headers = { OpenAI-Project = \"proj_example\" }
-
-# Anthropic.
-[[upstreams]]
-name = \"anthropic\"
-dialect = \"anthropic\"
-base_url = \"https://api.anthropic.com\"
-api_key_env = \"ANTHROPIC_API_KEY\"
-anthropic_version = \"2023-06-01\"
-models = [\"claude-*\"]
-
-# Azure OpenAI.
-[[upstreams]]
-name = \"azure\"
-base_url = \"https://example.openai.azure.com/openai/v1\"
-api_key_env = \"AZURE_OPENAI_API_KEY\"
-auth_header = \"api-key\"
-models = [\"azure-*\"]
-
-# Ollama, on this machine. The first token may wait until the model is loaded.
-[[upstreams]]
-name = \"ollama\"
-base_url = \"http://127.0.0.1:11434/v1\"
-models = [\"llama*\", \"qwen*\"]
-first_token_timeout = \"5m\"
-
-# vLLM, on this machine, with every setting at its default.
-[[upstreams]]
-name = \"vllm\"
-dialect = \"openai\"
-base_url = \"http://127.0.0.1:8000/v1\"
-models = [\"*\"]
-connect_timeout = \"5s\"
-keepalive = \"4s\"
-head_timeout = \"2m\"
-first_token_timeout = \"2m\"
-idle_timeout = \"1m\"
-max_retries = 2
-retry_budget = { ratio = 0.2, min_per_second = 1 }
-breaker = { failures = 5, open = \"15s\" }
-errors = \"pass\"
-always_stream = false
-max_event = \"4MiB\"
-";
-
 fn every_model() -> Vec<String> {
     vec!["*".into()]
 }
@@ -292,6 +274,9 @@ impl UpstreamSettings {
             anthropic_version: None,
             models: every_model(),
             headers: BTreeMap::new(),
+            proxy: None,
+            ca_file: None,
+            client_certificate: None,
             connect_timeout: connect_timeout(),
             keepalive: keepalive(),
             head_timeout: head_timeout(),

@@ -67,7 +67,8 @@ pub use routing::{Router, UnknownModelError};
 pub use scripted_provider::ScriptedProvider;
 // `Framing` and `ResponseHead` are public for the fuzz target `http1`.
 pub use transport::{
-    Framing, InvalidFramingError, ResponseHead, Retries, RetryReason, TransportBuilder, TransportError,
+    ConnectionTerms, Framing, InvalidFramingError, InvalidPemError, InvalidProxyError, Proxy, ResponseHead, Retries,
+    RetryReason, TlsTerms, TransportBuilder, TransportError,
 };
 pub use upstream_server::{RetryTerms, UpstreamServer};
 pub use upstream_status::{KeyStatus, ModelStatus, UpstreamBreakers, UpstreamStatus};

@@ -2,6 +2,7 @@
 
 mod misconfigured_upstreams;
 mod operator_logs;
+mod upstream_connections;
 mod upstream_tls;
 
 use std::collections::BTreeSet;

@@ -24,7 +24,6 @@ mod whole_body;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_stream::try_stream;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -85,18 +84,16 @@ pub struct AnswerSizes {
 const LARGEST_LIST: usize = 4 << 20;
 
 impl OpenAi {
-    /// `name` is the name of the upstream in the settings; `keepalive` is how long an idle connection waits for the
-    /// next request.
+    /// `name` is the name of the upstream in the settings.
     pub fn new(
         name: &str,
         endpoint: Endpoint,
         timeouts: Timeouts,
         reports: ReportTerms,
         sizes: AnswerSizes,
-        keepalive: Duration,
+        connections: ConnectionTerms,
         transports: &TransportBuilder,
     ) -> Result<Self, TransportBuildError> {
-        let terms = ConnectionTerms { connect_timeout: timeouts.connect, keepalive };
         let identity = UpstreamIdentity::new(name, &endpoint.url("/chat/completions"));
         let chat = |accept: &'static str| {
             let headers = [(CONTENT_TYPE, "application/json"), (ACCEPT, accept)];
@@ -104,7 +101,7 @@ impl OpenAi {
             endpoint.request(Method::POST, "/chat/completions", headers)
         };
         let (chat, whole_chat) = (chat("text/event-stream")?, chat("application/json")?);
-        let exchange = Exchange { transport: transports.build(chat.url(), terms)?, reports };
+        let exchange = Exchange { transport: transports.build(chat.url(), connections)?, reports };
         Ok(Self(Arc::new(OpenAiUpstream {
             identity,
             exchange,
