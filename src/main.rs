@@ -148,7 +148,9 @@ impl ConfigFlag {
 fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Environment), StartupError> {
     let pairs = std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
     let environment: Environment = pairs.collect();
-    Ok((settings::load(Sources { file: flag.source(), environment: environment.clone(), listen })?, environment))
+    let settings = settings::load(Sources { file: flag.source(), environment: environment.clone(), listen })?;
+    app::check_connections(&settings, &environment)?;
+    Ok((settings, environment))
 }
 
 /// Does not wait for an identity provider's keys. Contacts upstreams only with `--upstreams`.
@@ -157,7 +159,6 @@ async fn check(flags: CheckFlags) -> Result<(), StartupError> {
     let (settings, environment) = load(flags.config, None)?;
     admission(&settings, &environment)?;
     app::prices(&settings)?;
-    app::check_connections(&settings, &environment)?;
     print(&settings.effective());
     for (upstream, warning) in warnings(&settings) {
         write_line(&mut std::io::stderr(), &format!("tokenrill: warning: upstream {upstream}: {warning}"));
@@ -178,8 +179,7 @@ async fn check(flags: CheckFlags) -> Result<(), StartupError> {
 
 /// Returns the names of the upstreams whose settings are probably wrong, each with a warning.
 fn warnings(settings: &Settings) -> impl Iterator<Item = (&str, &'static str)> {
-    let warning = settings::UpstreamSettings::warning;
-    settings.upstreams.iter().filter_map(move |upstream| Some((upstream.name.as_str(), warning(upstream)?)))
+    settings.upstreams.iter().filter_map(|upstream| Some((upstream.name.as_str(), upstream.warning()?)))
 }
 
 /// Returns the admission rules at the start. With `auth.mode = "required"` at least one credential must be configured.
