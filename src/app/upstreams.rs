@@ -14,9 +14,9 @@ use crate::demo::Demo;
 use crate::domain::NamePattern;
 use crate::settings::{DEFAULT_ANTHROPIC_VERSION, Secret, Settings, UpstreamDialect, UpstreamSettings};
 use crate::upstream::{
-    AnswerSizes, Anthropic, ApiVersion, BreakerTerms, ConnectionTerms, Endpoint, ErrorMessages, KeyHeader, Masker,
-    MessageTerms, OpenAi, Provider, ReportTerms, RetryBudgetTerms, RetryTerms, Router, Timeouts, TransportBuilder,
-    UpstreamServer, WholeAnswers,
+    Anthropic, ApiVersion, BreakerTerms, CacheKeys, ChatTerms, ConnectionTerms, Endpoint, ErrorMessages, KeyHeader,
+    Masker, MessageTerms, OpenAi, Provider, ReportTerms, RetryBudgetTerms, RetryTerms, Router, Timeouts,
+    TransportBuilder, UpstreamServer, WholeAnswers,
 };
 
 /// Bytes. The demo's events have a few hundred.
@@ -59,9 +59,9 @@ pub fn router(
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
     let whole = WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() };
     let reports = ReportTerms { masker, messages: ErrorMessages::Pass };
-    let sizes = AnswerSizes { max_event: DEMO_MAX_EVENT, whole };
+    let terms = ChatTerms { max_event: DEMO_MAX_EVENT, whole, cache_keys: CacheKeys::Omitted };
     let connections = ConnectionTerms::direct(DEMO_TIMEOUT, DEMO_KEEPALIVE);
-    let demo = OpenAi::new("demo", endpoint, timeouts, reports, sizes, connections, transports);
+    let demo = OpenAi::new("demo", endpoint, timeouts, reports, terms, connections, transports);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, aliases(settings, &servers), settings.models.default.clone(), tasks))
 }
@@ -98,8 +98,9 @@ pub fn provider(
             } else {
                 WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
             };
-            let sizes = AnswerSizes { max_event, whole };
-            let openai = OpenAi::new(name, endpoint, timeouts, reports, sizes, connections, transports);
+            let cache_keys = if upstream.sends_prompt_cache_key() { CacheKeys::Sent } else { CacheKeys::Omitted };
+            let terms = ChatTerms { max_event, whole, cache_keys };
+            let openai = OpenAi::new(name, endpoint, timeouts, reports, terms, connections, transports);
             Arc::new(openai.map_err(|error| failed(error.to_string()))?)
         }
         UpstreamDialect::Anthropic => {

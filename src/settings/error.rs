@@ -149,8 +149,13 @@ pub enum SettingsError {
     )]
     AliasTarget { alias: String, target: String },
 
-    #[error("a weight of `models.\"{alias}\"` is negative, or all are 0: write numbers above 0")]
+    #[error(
+        "a weight of `models.\"{alias}\"` is negative, or all are 0, with the weights of the upstreams: write numbers above 0"
+    )]
     AliasWeight { alias: String },
+
+    #[error("weight of upstream `{upstream}` is negative or not finite: write 0 or a number above it")]
+    UpstreamWeight { upstream: String },
 
     #[error("`models.\"{alias}\"` sets the parameter `{parameter}`, which only the request can set: remove it")]
     AliasParameter { alias: String, parameter: &'static str },

@@ -169,15 +169,15 @@ impl Settings {
         if self.generation.max_bytes > Size::mib(1024) {
             return Err(SettingsError::TooLarge { setting: "generation.max_bytes", most: "\"1GiB\"" });
         }
-        let mut names = BTreeSet::new();
+        let mut weights = BTreeMap::new();
         for upstream in &self.upstreams {
             upstream.validate()?;
-            if !names.insert(&upstream.name) {
+            if weights.insert(upstream.name.as_str(), upstream.weight).is_some() {
                 return Err(SettingsError::DuplicateUpstream { name: upstream.name.clone() });
             }
         }
         for (name, alias) in &self.models.aliases {
-            alias.validate(name, &names)?;
+            alias.validate(name, &weights)?;
         }
         Ok(())
     }

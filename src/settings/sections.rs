@@ -87,6 +87,7 @@ mod tests {
         let alias: AliasSettings = toml::from_str("targets = [\"local/any\"]").unwrap();
         upstream.auth_header = Some("api-key".into());
         upstream.anthropic_version = Some("2023-06-01".into());
+        upstream.prompt_cache_key = Some(true);
         upstream.proxy = Some("http://proxy".parse().unwrap());
         upstream.ca_file = Some("any".into());
         let (certificate, private_key) = ("any".into(), Some("any".into()));

@@ -37,6 +37,9 @@ pub struct UpstreamSettings {
     pub models: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Secret>,
+    /// The weight of a target on this upstream that has none of its own.
+    #[serde(default = "weight")]
+    pub weight: f64,
     /// Absent for connections without a proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySettings>,
@@ -65,6 +68,9 @@ pub struct UpstreamSettings {
     pub errors: ErrorMessages,
     #[serde(default)]
     pub always_stream: bool,
+    /// Absent for the default of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_cache_key: Option<bool>,
     #[serde(default = "max_event")]
     pub max_event: Size,
 }
@@ -150,6 +156,12 @@ pub(super) const SECTION: SettingSection = SettingSection {
             "The models it serves; `*` stands for any characters.",
         ),
         key(
+            "upstreams.weight",
+            "a number of 0 or more",
+            "The weight of its targets in a model with strategy = \"weighted\": the share of the requests that they get first. \
+             The weight of a target itself replaces it. With 0 a target is only a fallback.",
+        ),
+        key(
             "upstreams.headers",
             "a table of header names and texts such as { X-Team = \"search\" }",
             "Additional request headers. Their values are never printed. Default: none.",
@@ -221,6 +233,15 @@ pub(super) const SECTION: SettingSection = SettingSection {
              a connection after a long time without data.",
         ),
         key(
+            "upstreams.prompt_cache_key",
+            "true or false",
+            "Whether requests without a `prompt_cache_key` get the key of their conversation, a digest of the caller, the model \
+             and the messages up to the first of the user, so that its turns reach the same prompt cache. Only for the dialect \
+             \"openai\"; servers that do not know the field refuse it. Default: true for the hosts of OpenAI, and of Azure if the \
+             path begins with /openai/v1; false for all others.",
+        )
+        .with_example("true"),
+        key(
             "upstreams.max_event",
             SIZE,
             "The maximum size of an event of an answer, for images in deltas. generation.max_bytes limits it too.",
@@ -230,6 +251,10 @@ pub(super) const SECTION: SettingSection = SettingSection {
 
 fn every_model() -> Vec<String> {
     vec!["*".into()]
+}
+
+const fn weight() -> f64 {
+    1.0
 }
 
 const fn connect_timeout() -> Duration {
@@ -274,6 +299,7 @@ impl UpstreamSettings {
             anthropic_version: None,
             models: every_model(),
             headers: BTreeMap::new(),
+            weight: weight(),
             proxy: None,
             ca_file: None,
             client_certificate: None,
@@ -287,6 +313,7 @@ impl UpstreamSettings {
             breaker: BreakerSettings::default(),
             errors: ErrorMessages::default(),
             always_stream: false,
+            prompt_cache_key: None,
             max_event: max_event(),
         }
     }
@@ -333,6 +360,12 @@ impl UpstreamSettings {
             UpstreamDialect::Anthropic => "x-api-key",
         };
         self.auth_header.as_deref().unwrap_or(default).to_ascii_lowercase()
+    }
+
+    /// Returns whether requests get the key of their conversation as `prompt_cache_key`.
+    pub fn sends_prompt_cache_key(&self) -> bool {
+        let is_known = || self.base_url.is_openai() || self.base_url.is_azure_v1();
+        self.dialect == UpstreamDialect::OpenAi && self.prompt_cache_key.unwrap_or_else(is_known)
     }
 
     /// Returns a warning about a URL that is usable but probably wrong.
@@ -447,6 +480,27 @@ mod tests {
         }
         let refusal = validated(UpstreamDialect::OpenAi, "2026-10-21").unwrap_err();
         assert!(refusal.contains("write dialect = \"anthropic\""), "{refusal}");
+    }
+
+    #[test]
+    fn prompt_cache_key_is_sent_by_default_only_to_hosts_that_are_known_to_take_it() {
+        for (url, is_sent) in [
+            ("https://api.openai.com/v1", true),
+            ("https://eu.api.openai.com/v1", true),
+            ("https://name.openai.azure.com/openai/v1", true),
+            ("https://name.openai.azure.com/openai/deployments/d?api-version=2024-10-21", false),
+            ("https://notapi.openai.com.example/v1", false),
+            ("https://xapi.openai.com/v1", false),
+            ("https://api.mistral.ai/v1", false),
+            ("http://127.0.0.1:8000/v1", false),
+        ] {
+            let upstream = UpstreamSettings::new("a", url.parse().unwrap());
+            assert_eq!(upstream.sends_prompt_cache_key(), is_sent, "{url}");
+            let set = UpstreamSettings { prompt_cache_key: Some(!is_sent), ..upstream };
+            assert_eq!(set.sends_prompt_cache_key(), !is_sent, "{url}: set explicitly");
+            let anthropic = UpstreamSettings { dialect: UpstreamDialect::Anthropic, ..set };
+            assert!(!anthropic.sends_prompt_cache_key());
+        }
     }
 
     #[test]

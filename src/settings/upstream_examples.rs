@@ -40,6 +40,7 @@ name = \"vllm\"
 dialect = \"openai\"
 base_url = \"http://127.0.0.1:8000/v1\"
 models = [\"*\"]
+weight = 1.0
 connect_timeout = \"5s\"
 keepalive = \"4s\"
 head_timeout = \"2m\"

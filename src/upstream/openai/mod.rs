@@ -38,8 +38,8 @@ use super::endpoint::Endpoint;
 use super::exchange::{Exchange, read_to_end};
 use super::transport::{ConnectionTerms, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
 use super::{
-    Answer, AttemptError, AttemptErrorKind, AttemptTerms, Delivery, ListedModel, Provider, ReportTerms, Signals,
-    UpstreamIdentity,
+    Answer, AttemptError, AttemptErrorKind, AttemptTerms, CacheKeys, Delivery, ListedModel, Provider, ReportTerms,
+    Signals, UpstreamIdentity,
 };
 use crate::domain::ChatRequest;
 
@@ -64,20 +64,19 @@ struct OpenAiUpstream {
     chat: UpstreamRequest,
     /// Like `chat`, for a whole answer.
     whole_chat: UpstreamRequest,
-    whole: WholeAnswers,
+    terms: ChatTerms,
     refused_fields: RefusedFields,
     endpoint: Endpoint,
     timeouts: Timeouts,
-    /// The largest event, in bytes.
-    max_event: usize,
 }
 
-/// How an upstream's answers may be delivered, and how large they may be.
+/// What the requests to an upstream have, how its answers may be delivered, and how large they may be.
 #[derive(Debug, Clone, Copy)]
-pub struct AnswerSizes {
+pub struct ChatTerms {
     /// The largest event, in bytes (`upstreams.max_event`).
     pub max_event: usize,
     pub whole: WholeAnswers,
+    pub cache_keys: CacheKeys,
 }
 
 /// Largest list of models, in bytes.
@@ -90,7 +89,7 @@ impl OpenAi {
         endpoint: Endpoint,
         timeouts: Timeouts,
         reports: ReportTerms,
-        sizes: AnswerSizes,
+        terms: ChatTerms,
         connections: ConnectionTerms,
         transports: &TransportBuilder,
     ) -> Result<Self, TransportBuildError> {
@@ -107,11 +106,10 @@ impl OpenAi {
             exchange,
             chat,
             whole_chat,
-            whole: sizes.whole,
+            terms,
             refused_fields: RefusedFields::default(),
             endpoint,
             timeouts,
-            max_event: sizes.max_event,
         })))
     }
 }
@@ -124,7 +122,7 @@ impl OpenAiUpstream {
         form: RequestForm,
     ) -> Result<Response, AttemptError> {
         let chat = if form.delivery == Delivery::Whole { &self.whole_chat } else { &self.chat };
-        let body = request_body::body(request, &terms.model, form);
+        let body = request_body::body(request, terms, form);
         self.exchange.send(chat, body, &terms.sent.of_request(form.delivery)).await
     }
 }
@@ -139,7 +137,7 @@ impl Provider for OpenAi {
         Box::pin(try_stream! {
                    let mut timer = pin!(sleep_until(Instant::now()));
                    let mut deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
-                   let mut forms = RequestForms::new(&request, terms.delivery, this.whole);
+                   let mut forms = RequestForms::new(&request, terms.delivery, this.terms.whole);
                    let mut form = forms.first(|concession| this.refused_fields.refuses(&terms.model, concession));
                    let mut response = loop {
                        let sending = this.send_chat(&request, &terms, form);
@@ -162,7 +160,7 @@ impl Provider for OpenAi {
                    drop(request);
                    let mut verdicts = Some(forms.collect_verdicts(form)).filter(|verdicts| !verdicts.is_empty());
                    let mut first = Vec::new();
-                   let whole = (form.delivery == Delivery::Whole).then_some(this.whole);
+                   let whole = (form.delivery == Delivery::Whole).then_some(this.terms.whole);
                    if let Some(WholeAnswers::Allowed { max_bytes }) = whole {
                        match WholeBody::read(&mut response, max_bytes).await.map_err(AttemptError::in_response)? {
                            WholeBody::Json(json) => {
@@ -189,7 +187,7 @@ impl Provider for OpenAi {
                        }
                    }
                    deadlines.record_head();
-                   let mut reader = AnswerReader::new(model, choices, this.max_event);
+                   let mut reader = AnswerReader::new(model, choices, this.terms.max_event);
                    while !reader.has_ended() {
                        let first = std::mem::take(&mut first);
                        let (signals, read) = next_signals(&mut response, first, &mut reader, &mut deadlines).await;
@@ -205,6 +203,10 @@ impl Provider for OpenAi {
                    }
                    drain(response).await;
                })
+    }
+
+    fn cache_keys(&self) -> CacheKeys {
+        self.0.terms.cache_keys
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, AttemptErrorKind>> {
