@@ -34,21 +34,18 @@ impl ConversationKey {
     pub fn of(principal: &Principal, model: &str, fields: &JsonObject) -> Self {
         let mut digest = ConversationDigest(Sha256::new());
         match principal {
-            Principal::Anonymous => digest.add("anonymous"),
-            Principal::Key(name) => ["key", name].into_iter().for_each(|part| digest.add(part)),
-            Principal::Subject { issuer, subject } => {
-                ["subject", issuer, subject].into_iter().for_each(|part| digest.add(part));
-            }
+            Principal::Anonymous => digest.add(&["anonymous"]),
+            Principal::Key(name) => digest.add(&["key", name]),
+            Principal::Subject { issuer, subject } => digest.add(&["subject", issuer, subject]),
         }
-        digest.add(model);
+        digest.add(&[model]);
         if let Some(key) = fields.present(PROMPT_CACHE_KEY) {
-            digest.add("prompt_cache_key");
-            digest.add(key);
+            digest.add(&[PROMPT_CACHE_KEY, key]);
             return digest.finish();
         }
         let messages: Vec<&RawValue> = fields.read("messages").unwrap_or_default();
         for message in messages {
-            digest.add(message.get());
+            digest.add(&[message.get()]);
             let role = serde_json::from_str::<MessageRole<'_>>(message.get()).ok().and_then(|message| message.role);
             if role.is_some_and(|role| role.get() == "\"user\"") {
                 break;
@@ -73,9 +70,11 @@ impl ConversationKey {
 }
 
 impl ConversationDigest {
-    fn add(&mut self, part: &str) {
-        self.0.update((part.len() as u64).to_be_bytes());
-        self.0.update(part);
+    fn add(&mut self, parts: &[&str]) {
+        for part in parts {
+            self.0.update((part.len() as u64).to_be_bytes());
+            self.0.update(part);
+        }
     }
 
     fn finish(self) -> ConversationKey {

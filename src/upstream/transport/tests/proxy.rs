@@ -1,7 +1,7 @@
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-use super::tls::{TestIssuer, TlsServer, trusting};
+use super::tls::{TestIssuer, TlsServer, acceptor, trusting};
 use super::*;
 
 const OPEN: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -96,7 +96,7 @@ async fn tls_with_the_upstream_is_inside_the_tunnel_and_cancelling_closes_it() {
         assert_eq!(accepted(send(&transport, &server.request).await.unwrap()).await, b"hi");
         // No head arrives: dropping the request cancels it.
         let mut sending = std::pin::pin!(send(&transport, &server.request));
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             assert!(sending.as_mut().poll(cx).is_pending());
             std::task::Poll::Ready(())
         })
@@ -115,7 +115,7 @@ async fn http2_is_negotiated_through_a_tunnel() {
         let mut connection = h2::server::handshake(stream).await.unwrap();
         let (request, mut respond) = soon(connection.accept()).await.unwrap().unwrap();
         respond.send_response(hyper::Response::new(()), true).unwrap();
-        let ended = tokio::time::timeout(STEP_TIMEOUT, connection.accept());
+        let ended = timeout(STEP_TIMEOUT, connection.accept());
         (request.uri().path().to_owned(), ended.await.expect("in time").is_none())
     };
     let asking = async {
@@ -132,13 +132,13 @@ async fn http2_is_negotiated_through_a_tunnel() {
 async fn proxy_with_tls_has_the_trusted_issuers_and_sees_no_client_certificate() {
     let (proxy, server) = (ScriptedConnectProxy::start().await, TlsServer::start(&["http/1.1"]).await);
     let of_proxy = TestIssuer::new();
-    let acceptor: TlsAcceptor = of_proxy.acceptor(of_proxy.issue("127.0.0.1", |_| {}), &["http/1.1"], None);
+    let proxy_acceptor: TlsAcceptor = acceptor(of_proxy.issue("127.0.0.1", |_| {}), &["http/1.1"], None);
     let (certificate, key) = server.issuer.issue("client", |_| {});
     let issuers = format!("{}{}", of_proxy.pem, server.issuer.pem);
     let tls = trusting(&issuers).presenting(&certificate, &key).unwrap();
     let tunnelled = proxy.transport("https", server.request.url().as_str(), tls.clone());
     let serving = async {
-        let mut outside = soon(acceptor.accept(proxy.accept().await)).await.unwrap();
+        let mut outside = soon(proxy_acceptor.accept(proxy.accept().await)).await.unwrap();
         assert!(open_tunnel(&mut outside).await.starts_with("CONNECT "));
         let mut inside = server.accept_over(outside).await.unwrap();
         read_head(&mut inside).await;
@@ -159,7 +159,7 @@ async fn proxy_with_tls_has_the_trusted_issuers_and_sees_no_client_certificate()
     let clear = request("http://upstream.invalid:8000/v1");
     let transport = proxy.transport("https", clear.url().as_str(), tls);
     let serving = async {
-        let mut stream = soon(acceptor.accept(proxy.accept().await)).await.unwrap();
+        let mut stream = soon(proxy_acceptor.accept(proxy.accept().await)).await.unwrap();
         assert!(open_tunnel(&mut stream).await.starts_with("CONNECT upstream.invalid:8000 "));
         read_head(&mut stream).await;
         stream.write_all(HI).await.unwrap();

@@ -39,26 +39,26 @@ impl TestIssuer {
         change(&mut certificate);
         (certificate.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
+}
 
-    /// Returns a server with a certificate of this issuer for 127.0.0.1. `clients` is the issuer of the certificates that
-    /// it requires of its clients.
-    pub fn acceptor(&self, (certificate, key): (String, String), alpn: &[&str], clients: Option<&Self>) -> TlsAcceptor {
-        let server = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-        let server = match clients {
-            None => server.with_no_client_auth(),
-            Some(issuer) => {
-                let mut roots = rustls::RootCertStore::empty();
-                roots.add(CertificateDer::from_pem_slice(issuer.pem.as_bytes()).unwrap()).unwrap();
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-                server.with_client_cert_verifier(verifier.build().unwrap())
-            }
-        };
-        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let mut server = server.with_single_cert(vec![certificate], key).unwrap();
-        server.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        TlsAcceptor::from(Arc::new(server))
-    }
+/// Returns a server with this certificate and key. `clients` is the issuer of the certificates that it requires of its
+/// clients.
+pub fn acceptor((certificate, key): (String, String), alpn: &[&str], clients: Option<&TestIssuer>) -> TlsAcceptor {
+    let server = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let server = match clients {
+        None => server.with_no_client_auth(),
+        Some(issuer) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(issuer.pem.as_bytes()).unwrap()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+            server.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let mut server = server.with_single_cert(vec![certificate], key).unwrap();
+    server.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(server))
 }
 
 impl TlsServer {
@@ -69,14 +69,14 @@ impl TlsServer {
     /// Starts a server with a certificate for this name, modified by `change`.
     async fn with(alpn: &[&str], name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let issuer = TestIssuer::new();
-        let acceptor = issuer.acceptor(issuer.issue(name, change), alpn, None);
+        let acceptor = acceptor(issuer.issue(name, change), alpn, None);
         Self::serving(issuer, acceptor).await
     }
 
     /// Starts a server that requires certificates of its own issuer.
     async fn requiring_certificates() -> Self {
         let issuer = TestIssuer::new();
-        let acceptor = issuer.acceptor(issuer.issue("127.0.0.1", |_| {}), &["http/1.1"], Some(&issuer));
+        let acceptor = acceptor(issuer.issue("127.0.0.1", |_| {}), &["http/1.1"], Some(&issuer));
         Self::serving(issuer, acceptor).await
     }
 
