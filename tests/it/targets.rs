@@ -228,7 +228,8 @@ async fn open_breaker_is_shown_and_its_only_target_is_asked_all_the_same() {
     let body = json!({"input": "Hello"});
     for _ in 0..3 {
         let asking = service.generate(&body);
-        let (answer, _) = tokio::join!(asking, async { refused(upstream.call().await, 500, "", "server_error").await });
+        let (answer, ()) =
+            tokio::join!(asking, async { refused(upstream.call().await, 500, "", "server_error").await });
         assert_eq!(answer.events().await.last().map(|event| event.name.clone()).as_deref(), Some("failed"));
     }
     let breaker = async || service.get("/v1/upstreams").await.json().await["data"][1]["models"][0]["breaker"].clone();
