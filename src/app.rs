@@ -11,6 +11,7 @@ mod shared_redis;
 mod stored_channels;
 mod stored_logs;
 mod upstream_check;
+mod upstream_connections;
 mod upstreams;
 mod usage;
 
@@ -44,6 +45,7 @@ use crate::usage::{LedgerError, OpenedLedger, PriceFileError, SharedSums};
 pub use admission::{Kept, admission, tickets};
 pub use reloadable::{Reloadable, Replacement};
 pub use upstream_check::{UpstreamCheck, check_upstreams};
+pub use upstream_connections::check_connections;
 pub use usage::prices;
 
 use measures::{capacities, evictions, redis_figures, retry_counts, upstream_figures};

@@ -147,7 +147,9 @@ impl ConfigFlag {
 fn load(flag: ConfigFlag, listen: Option<SocketAddr>) -> Result<(Settings, Environment), StartupError> {
     let pairs = std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
     let environment: Environment = pairs.collect();
-    Ok((settings::load(Sources { file: flag.source(), environment: environment.clone(), listen })?, environment))
+    let settings = settings::load(Sources { file: flag.source(), environment: environment.clone(), listen })?;
+    app::check_connections(&settings, &environment)?;
+    Ok((settings, environment))
 }
 
 /// Does not wait for an identity provider's keys. Contacts upstreams only with `--upstreams`.

@@ -107,7 +107,9 @@ impl Options {
         if row.kind == Kind::LiteLlm {
             return self.has_litellm;
         }
-        self.peers.is_empty() || self.peers.iter().any(|name| name == row.name())
+        // Asked for by name only.
+        (self.peers.is_empty() && row.kind != Kind::TokenrillTargets)
+            || self.peers.iter().any(|name| name == row.name())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The peer between the client and the model: another server, Tokenrill, or none.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Error};
@@ -15,7 +16,7 @@ use tokio::time::sleep;
 use crate::client::Target;
 use crate::process::{self, Memory};
 use crate::upstream::{Origin, Scheme, TLS_NAME};
-use crate::workload::Bench;
+use crate::workload::{self, Bench, Shape};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -25,6 +26,8 @@ pub enum Kind {
     Nginx,
     Haproxy,
     Tokenrill,
+    /// With two targets for each model, instead of one.
+    TokenrillTargets,
     LiteLlm,
 }
 
@@ -60,8 +63,9 @@ impl Peer {
                 let file = peer.write("haproxy.cfg", &haproxy(address, model, &trusted))?;
                 command("/usr/sbin/haproxy", &["-db", "-f", &file])
             }
-            Kind::Tokenrill => {
-                let file = peer.write("tokenrill.toml", &tokenrill(&hash, model))?;
+            Kind::Tokenrill | Kind::TokenrillTargets => {
+                let targets = if kind == Kind::Tokenrill { String::new() } else { two_targets(model) };
+                let file = peer.write("tokenrill.toml", &(tokenrill(&hash, model) + &targets))?;
                 let mut command =
                     command(&bench.program, &["serve", "--config", &file, "--listen", &address.to_string()]);
                 command.env("SSL_CERT_FILE", &trusted);
@@ -210,6 +214,20 @@ base_url = "{model}/v1"
 models = ["bench*"]
 "#
     )
+}
+
+/// Returns a second upstream, and a model with a target on both for each script of a load.
+fn two_targets(model: Origin) -> String {
+    let scripts = workload::all().into_iter().filter_map(|workload| match workload.shape {
+        Shape::Load(load) => Some(load.script.to_string()),
+        _ => None,
+    });
+    let scripts: BTreeSet<_> = scripts.collect();
+    let models = scripts.iter().map(|name| {
+        format!("[models.\"{name}\"]\nstrategy = \"fastest\"\ntargets = [\"bench/{name}\", \"other/{name}\"]\n")
+    });
+    let other = format!("[[upstreams]]\nname = \"other\"\nbase_url = \"{model}/v1\"\nmodels = [\"none\"]\n");
+    other + &models.collect::<String>()
 }
 
 fn nginx(directory: &Path, address: SocketAddr, model: Origin, trusted: &str) -> String {

@@ -30,7 +30,9 @@ impl Table {
 
     pub fn faults_of_ours(&self) -> Faults {
         let mut faults = Faults::default();
-        for (_, outcomes) in self.rows.iter().filter(|(row, _)| row.kind == Kind::Tokenrill) {
+        for (_, outcomes) in
+            self.rows.iter().filter(|(row, _)| matches!(row.kind, Kind::Tokenrill | Kind::TokenrillTargets))
+        {
             for outcome in outcomes {
                 faults.add(outcome.faults);
             }

@@ -68,6 +68,7 @@ impl Row {
             (Kind::Nginx, _) => "nginx",
             (Kind::Haproxy, _) => "haproxy",
             (Kind::LiteLlm, _) => "litellm",
+            (Kind::TokenrillTargets, _) => "tokenrill-targets",
             (Kind::Tokenrill, Wire::OpenAi) => "tokenrill",
             (Kind::Tokenrill, Wire::Native) => "tokenrill-native",
         }
@@ -188,6 +189,9 @@ impl Workload {
         let mut rows: Vec<Row> = kinds.iter().map(|kind| Row { kind: *kind, wire: Wire::OpenAi }).collect();
         if self.has_native {
             rows.push(Row { kind: Kind::Tokenrill, wire: Wire::Native });
+        }
+        if matches!(self.shape, Shape::Load(_)) {
+            rows.push(Row { kind: Kind::TokenrillTargets, wire: Wire::OpenAi });
         }
         if self.has_litellm {
             rows.push(Row { kind: Kind::LiteLlm, wire: Wire::OpenAi });

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::AppError;
+use super::upstream_connections::connection_terms;
 use super::upstreams::{masker, provider};
 use crate::domain::{NamePattern, NamePatterns};
-use crate::settings::{Settings, UpstreamSettings};
+use crate::settings::{Secret, Settings, UpstreamSettings};
 use crate::upstream::{AttemptErrorKind, ModelListError, Phase, Provider, TransportBuilder, list_url};
 
 /// The result for one upstream. Its `Display` is one line.
@@ -51,13 +52,16 @@ pub async fn check_upstreams(
     let mut checks = Vec::new();
     for upstream in &settings.upstreams {
         let keys = upstream.api_keys(environment)?;
+        let connections = connection_terms(upstream, environment)?;
+        let adapter =
+            |key: Option<Secret>| provider(settings, upstream, key, &masker, connections.clone(), &transports);
         if keys.is_empty() {
-            checks.push((upstream, None, provider(settings, upstream, None, &masker, &transports)?));
+            checks.push((upstream, None, adapter(None)?));
         }
         let has_several = keys.len() > 1;
         for (number, key) in (1..).zip(keys) {
             let number = has_several.then_some(number);
-            checks.push((upstream, number, provider(settings, upstream, Some(key), &masker, &transports)?));
+            checks.push((upstream, number, adapter(Some(key))?));
         }
     }
     Ok(join_all(checks.iter().map(|(upstream, key, provider)| check(upstream, *key, &**provider))).await)

@@ -9,13 +9,14 @@ use tokio_util::task::TaskTracker;
 
 use super::AppError;
 use super::model_aliases::{Servers, aliases};
+use super::upstream_connections::connection_terms;
 use crate::demo::Demo;
 use crate::domain::NamePattern;
 use crate::settings::{DEFAULT_ANTHROPIC_VERSION, Secret, Settings, UpstreamDialect, UpstreamSettings};
 use crate::upstream::{
-    AnswerSizes, Anthropic, ApiVersion, BreakerTerms, Endpoint, ErrorMessages, KeyHeader, Masker, MessageTerms, OpenAi,
-    Provider, ReportTerms, RetryBudgetTerms, RetryTerms, Router, Timeouts, TransportBuilder, UpstreamServer,
-    WholeAnswers,
+    Anthropic, ApiVersion, BreakerTerms, CacheKeys, ChatTerms, ConnectionTerms, Endpoint, ErrorMessages, KeyHeader,
+    Masker, MessageTerms, OpenAi, Provider, ReportTerms, RetryBudgetTerms, RetryTerms, Router, Timeouts,
+    TransportBuilder, UpstreamServer, WholeAnswers,
 };
 
 /// Bytes. The demo's events have a few hundred.
@@ -39,7 +40,11 @@ pub fn router(
     let mut others = Vec::new();
     for upstream in &settings.upstreams {
         let mut keys = upstream.api_keys(environment)?.into_iter();
-        let adapter = |key: Option<Secret>| provider(settings, upstream, key, &masker, transports);
+        let connections = connection_terms(upstream, environment)?;
+        if let Some(proxy) = &connections.proxy {
+            tracing::info!(upstream = upstream.name, %proxy, "connections go through a proxy");
+        }
+        let adapter = |key: Option<Secret>| provider(settings, upstream, key, &masker, connections.clone(), transports);
         let first = adapter(keys.next())?;
         let other_keys = keys.map(|key| adapter(Some(key))).collect::<Result<_, _>>()?;
         let server = UpstreamServer::new(first, other_keys, retry_terms(upstream));
@@ -50,13 +55,13 @@ pub fn router(
     let endpoint =
         Endpoint::new(&demo.base_url(), Some(demo.key.as_str().into()), &KeyHeader::Bearer, HeaderMap::new());
     let failed = |reason: String| AppError::Upstream { name: "demo".to_owned(), reason };
-    let timeouts =
-        Timeouts { connect: DEMO_TIMEOUT, head: DEMO_TIMEOUT, first_token: DEMO_TIMEOUT, idle: DEMO_TIMEOUT };
+    let timeouts = Timeouts { head: DEMO_TIMEOUT, first_token: DEMO_TIMEOUT, idle: DEMO_TIMEOUT };
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
     let whole = WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() };
     let reports = ReportTerms { masker, messages: ErrorMessages::Pass };
-    let sizes = AnswerSizes { max_event: DEMO_MAX_EVENT, whole };
-    let demo = OpenAi::new("demo", endpoint, timeouts, reports, sizes, DEMO_KEEPALIVE, transports);
+    let terms = ChatTerms { max_event: DEMO_MAX_EVENT, whole, cache_keys: CacheKeys::Omitted };
+    let connections = ConnectionTerms::direct(DEMO_TIMEOUT, DEMO_KEEPALIVE);
+    let demo = OpenAi::new("demo", endpoint, timeouts, reports, terms, connections, transports);
     let demo = Arc::new(demo.map_err(|error| failed(error.to_string()))?);
     Ok(Router::new(demo, others, aliases(settings, &servers), settings.models.default.clone(), tasks))
 }
@@ -67,6 +72,7 @@ pub fn provider(
     upstream: &UpstreamSettings,
     key: Option<Secret>,
     masker: &Masker,
+    connections: ConnectionTerms,
     transports: &TransportBuilder,
 ) -> Result<Arc<dyn Provider>, AppError> {
     let key = key.map(|key| key.expose().into());
@@ -78,14 +84,13 @@ pub fn provider(
     let endpoint = Endpoint::new(upstream.base_url.as_str(), key, &key_header, headers(upstream)?);
     let endpoint = endpoint.map_err(|error| failed(error.to_string()))?;
     let timeouts = Timeouts {
-        connect: upstream.connect_timeout,
         head: upstream.head_timeout,
         first_token: upstream.first_token_timeout,
         idle: upstream.idle_timeout,
     };
     let reports = ReportTerms { masker: masker.clone(), messages: upstream.errors };
     let max_event = upstream.max_event.bytes().min(settings.generation.max_bytes.bytes());
-    let (name, keepalive) = (&upstream.name, upstream.keepalive);
+    let name = &upstream.name;
     let provider: Arc<dyn Provider> = match upstream.dialect {
         UpstreamDialect::OpenAi => {
             let whole = if upstream.always_stream {
@@ -93,15 +98,16 @@ pub fn provider(
             } else {
                 WholeAnswers::Allowed { max_bytes: settings.generation.max_bytes.bytes() }
             };
-            let sizes = AnswerSizes { max_event, whole };
-            let openai = OpenAi::new(name, endpoint, timeouts, reports, sizes, keepalive, transports);
+            let cache_keys = if upstream.sends_prompt_cache_key() { CacheKeys::Sent } else { CacheKeys::Omitted };
+            let terms = ChatTerms { max_event, whole, cache_keys };
+            let openai = OpenAi::new(name, endpoint, timeouts, reports, terms, connections, transports);
             Arc::new(openai.map_err(|error| failed(error.to_string()))?)
         }
         UpstreamDialect::Anthropic => {
             let version = upstream.anthropic_version.as_deref().unwrap_or(DEFAULT_ANTHROPIC_VERSION);
             let version = ApiVersion::new(version).map_err(|error| failed(error.to_string()))?;
             let terms = MessageTerms { version, max_event };
-            let anthropic = Anthropic::new(name, endpoint, timeouts, reports, terms, keepalive, transports);
+            let anthropic = Anthropic::new(name, endpoint, timeouts, reports, terms, connections, transports);
             Arc::new(anthropic.map_err(|error| failed(error.to_string()))?)
         }
     };

@@ -1,6 +1,6 @@
 //! The settings of a model that stands for several targets: `[models."name"]`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,9 @@ pub struct AliasSettings {
 #[serde(from = "WrittenTarget")]
 pub struct TargetSettings {
     pub target: String,
-    pub weight: f64,
+    /// Absent for the weight of the upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
     /// Fields of the request body that replace those of the caller.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, Json>,
@@ -50,8 +52,7 @@ enum WrittenTarget {
 #[serde(deny_unknown_fields)]
 struct TargetTable {
     target: String,
-    #[serde(default = "one")]
-    weight: f64,
+    weight: Option<f64>,
     #[serde(default)]
     parameters: BTreeMap<String, Json>,
 }
@@ -77,14 +78,10 @@ const fn on() -> Affinity {
     Affinity::On
 }
 
-const fn one() -> f64 {
-    1.0
-}
-
 impl From<WrittenTarget> for TargetSettings {
     fn from(written: WrittenTarget) -> Self {
         let TargetTable { target, weight, parameters } = match written {
-            WrittenTarget::Name(target) => TargetTable { target, weight: one(), parameters: BTreeMap::new() },
+            WrittenTarget::Name(target) => TargetTable { target, weight: None, parameters: BTreeMap::new() },
             WrittenTarget::Table(table) => table,
         };
         Self { target, weight, parameters }
@@ -123,7 +120,8 @@ impl AliasSettings {
         Err(SettingsError::Missing { setting: setting("targets"), origin: file.into() })
     }
 
-    pub(super) fn validate(&self, name: &str, upstreams: &BTreeSet<&String>) -> Result<(), SettingsError> {
+    /// `upstreams` has the weight of each upstream.
+    pub(super) fn validate(&self, name: &str, upstreams: &BTreeMap<&str, f64>) -> Result<(), SettingsError> {
         let alias = || name.to_owned();
         if name.is_empty() || name == "demo" || name.starts_with("demo?") {
             return Err(SettingsError::AliasName { alias: alias() });
@@ -131,19 +129,22 @@ impl AliasSettings {
         if self.targets.is_empty() {
             return Err(SettingsError::Empty { setting: format!("`models.\"{name}\".targets`") });
         }
+        let mut total = 0.0;
         for target in &self.targets {
-            let known = target.split().filter(|(upstream, _)| upstreams.contains(&(*upstream).to_owned()));
-            if known.is_none() {
+            let of_upstream = target.split().and_then(|(upstream, _)| upstreams.get(upstream).copied());
+            let Some(of_upstream) = of_upstream else {
                 return Err(SettingsError::AliasTarget { alias: alias(), target: target.target.clone() });
-            }
-            if !target.weight.is_finite() || target.weight < 0.0 {
+            };
+            let weight = target.weight.unwrap_or(of_upstream);
+            total += weight;
+            if !weight.is_finite() || weight < 0.0 {
                 return Err(SettingsError::AliasWeight { alias: alias() });
             }
             if let Some(parameter) = FIXED_PARAMETERS.into_iter().find(|name| target.parameters.contains_key(*name)) {
                 return Err(SettingsError::AliasParameter { alias: alias(), parameter });
             }
         }
-        if self.targets.iter().all(|target| target.weight == 0.0) {
+        if total <= 0.0 {
             return Err(SettingsError::AliasWeight { alias: alias() });
         }
         Ok(())
@@ -164,8 +165,7 @@ mod tests {
 
     fn validated(alias: &str, fields: &str) -> Result<(), String> {
         let settings: AliasSettings = toml::from_str(fields).unwrap();
-        let name = "local".to_owned();
-        settings.validate(alias, &[&name].into()).map_err(|error| error.to_string())
+        settings.validate(alias, &[("local", 1.0), ("spare", 0.0)].into()).map_err(|error| error.to_string())
     }
 
     fn checked(fields: &str) -> Result<(), String> {
@@ -177,8 +177,8 @@ mod tests {
         let fields = "targets = [\"local/org/m\", { target = \"local/n\", weight = 2, parameters = { top_k = 5 } }]";
         let settings: AliasSettings = toml::from_str(fields).unwrap();
         let [one, other] = settings.targets.as_slice() else { panic!("two targets") };
-        assert_eq!((one.split(), one.weight), (Some(("local", "org/m")), 1.0));
-        assert_eq!((other.split(), other.weight), (Some(("local", "n")), 2.0));
+        assert_eq!((one.split(), one.weight), (Some(("local", "org/m")), None));
+        assert_eq!((other.split(), other.weight), (Some(("local", "n")), Some(2.0)));
         assert_eq!(other.parameters["top_k"], 5);
         let written = toml::to_string(&settings).unwrap();
         assert_eq!(toml::from_str::<AliasSettings>(&written).unwrap(), settings, "{written}");
@@ -209,6 +209,7 @@ mod tests {
     #[test]
     fn unusable_alias_is_refused_with_what_to_do() {
         assert_eq!(validated("fast", "targets = [\"local/m\"]"), Ok(()));
+        assert_eq!(validated("fast", "targets = [\"spare/m\", { target = \"spare/n\", weight = 1 }]"), Ok(()));
         for (alias, fields, part) in [
             ("demo", "targets = [\"local/m\"]", "choose another name"),
             ("fast", "targets = []", "`models.\"fast\".targets` is empty"),
@@ -216,6 +217,7 @@ mod tests {
             ("fast", "targets = [\"m\"]", "is not a model of an upstream"),
             ("fast", "targets = [{ target = \"local/m\", weight = -1 }]", "is negative"),
             ("fast", "targets = [{ target = \"local/m\", weight = 0 }]", "all are 0"),
+            ("fast", "targets = [\"spare/m\"]", "all are 0"),
             ("fast", "targets = [{ target = \"local/m\", parameters = { n = 2 } }]", "sets the parameter `n`"),
         ] {
             let refusal = validated(alias, fields).unwrap_err();

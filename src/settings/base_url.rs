@@ -24,6 +24,21 @@ impl BaseUrl {
         Url::parse(&self.0).ok()?.host_str().map(str::to_owned)
     }
 
+    /// Returns whether this is OpenAI itself, in any of its regions.
+    pub fn is_openai(&self) -> bool {
+        self.host().is_some_and(|host| host == "api.openai.com" || host.ends_with(".api.openai.com"))
+    }
+
+    /// Returns whether this is Azure's API without versions, which has OpenAI's fields.
+    pub fn is_azure_v1(&self) -> bool {
+        let is_v1 = self.without_query().split_once(".openai.azure.com").is_some_and(|(_, path)| path == "/openai/v1");
+        is_v1 && self.host().is_some_and(|host| host.ends_with(".openai.azure.com"))
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
     /// Returns the normalized URL with its whole query. Use it only for requests; never print it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -74,8 +74,11 @@ fn of_upstreams(before: &[UpstreamSettings], after: &[UpstreamSettings]) -> Vec<
         if old.headers != new.headers {
             names.push(name(".headers"));
         }
+        if old.proxy != new.proxy {
+            names.push(name(".proxy"));
+        }
         let written = |upstream: &UpstreamSettings| {
-            let without_secrets = UpstreamSettings { headers: BTreeMap::new(), ..upstream.clone() };
+            let without_secrets = UpstreamSettings { headers: BTreeMap::new(), proxy: None, ..upstream.clone() };
             Table::try_from(without_secrets).unwrap_or_default()
         };
         let mut fields = BTreeSet::new();
@@ -113,6 +116,8 @@ mod tests {
         let mut after = before.clone();
         after.upstreams[0].base_url = "http://localhost:2/v1".parse().unwrap();
         after.upstreams[1].headers.insert("x-key".into(), Secret::from("hunter2"));
+        before.upstreams[1].proxy = Some("http://user:hunter1@proxy".parse().unwrap());
+        after.upstreams[1].proxy = Some("http://user:hunter2@proxy".parse().unwrap());
         after.upstreams[2] = UpstreamSettings::new("new", "http://localhost:3/v1".parse().unwrap());
         after.server.max_connections = std::num::NonZeroU32::MIN;
         after.auth.api_keys.push(ApiKeySettings { name: "hunter2".into(), ..ApiKeySettings::default() });
@@ -129,6 +134,7 @@ mod tests {
                 "server.max_connections",
                 "upstreams[new]",
                 "upstreams[other].headers",
+                "upstreams[other].proxy",
                 "upstreams[removed]",
                 "upstreams[stub].base_url"
             ]

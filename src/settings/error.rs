@@ -123,6 +123,17 @@ pub enum SettingsError {
     )]
     KeyFile { upstream: String, path: String },
 
+    #[error(
+        "{setting} of upstream `{upstream}` cannot be read from {path} ({source}): write the path of a readable file in PEM"
+    )]
+    UpstreamFile { upstream: String, setting: &'static str, path: String, source: io::Error },
+
+    #[error(
+        "the environment variable `{variable}`, which proxy of upstream `{upstream}` refers to, is not the URL of an http \
+         proxy: set it to a URL such as http://proxy.example:3128, or remove it"
+    )]
+    ProxyVariable { upstream: String, variable: &'static str },
+
     #[error("`upstreams.retry_budget` is out of range: write a ratio from 0 to 10 and a min_per_second from 0 to 1000")]
     RetryBudget,
 
@@ -138,8 +149,13 @@ pub enum SettingsError {
     )]
     AliasTarget { alias: String, target: String },
 
-    #[error("a weight of `models.\"{alias}\"` is negative, or all are 0: write numbers above 0")]
+    #[error(
+        "a weight of `models.\"{alias}\"` is negative, or all are 0, with the weights of the upstreams: write numbers above 0"
+    )]
     AliasWeight { alias: String },
+
+    #[error("weight of upstream `{upstream}` is negative or not finite: write 0 or a number above it")]
+    UpstreamWeight { upstream: String },
 
     #[error("`models.\"{alias}\"` sets the parameter `{parameter}`, which only the request can set: remove it")]
     AliasParameter { alias: String, parameter: &'static str },

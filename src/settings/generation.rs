@@ -36,7 +36,7 @@ pub(super) const MODEL_SECTION: SettingSection = SettingSection {
             "written as a table under [models.\"name\"]",
             "A model that stands for one or more models of upstreams. Callers see its name. It cannot be set by a \
              TOKENRILL_ variable. In each table:\n\
-             targets: a list of \"upstream/model\", or of tables with target, weight (default 1) and parameters, which \
+             targets: a list of \"upstream/model\", or of tables with target, weight (default: that of the upstream) and parameters, which \
              replace those of the request. Required.\n\
              strategy: \"fallback\" tries them in this order; \"weighted\" begins with each in the share of its weight; \
              \"fastest\" with the faster of two that are drawn. Default: \"fallback\".\n\

@@ -58,6 +58,7 @@ fn layer(
     settings.validate()?;
     for upstream in &settings.upstreams {
         upstream.api_keys(environment)?;
+        upstream.configured_proxy(environment)?;
     }
     Ok(settings)
 }

@@ -9,6 +9,7 @@ mod auth;
 mod base_url;
 mod changes;
 mod channels;
+mod client_certificate;
 mod cors;
 mod error;
 mod event_log;
@@ -20,6 +21,7 @@ mod keys;
 mod layers;
 mod limits;
 mod network;
+mod proxy;
 mod reference;
 mod retries;
 mod secret;
@@ -29,6 +31,7 @@ mod telemetry;
 mod units;
 mod upstream;
 mod upstream_checks;
+mod upstream_examples;
 mod upstream_keys;
 mod usage;
 mod warnings;
@@ -46,6 +49,7 @@ pub use auth::{ApiKeySettings, AuthMode, AuthSettings};
 pub use base_url::BaseUrl;
 pub use changes::Changes;
 pub use channels::{ChannelSettings, PromptSettings};
+pub use client_certificate::{ClientCertificateFiles, ClientCertificateSettings};
 pub use cors::CorsSettings;
 use cors::is_origin;
 pub use error::SettingsError;
@@ -57,6 +61,7 @@ pub use jwt::{JwksUrl, JwtSettings};
 pub use layers::{Sources, listen_address, load};
 pub use limits::{LimitSettings, ModelLimitSettings, QueueSettings};
 pub use network::Network;
+pub use proxy::{ConfiguredProxy, ProxySettings, ProxyUrl};
 pub use reference::{example_file, markdown_page};
 pub use retries::{BreakerSettings, RetryBudgetSettings};
 pub use secret::Secret;
@@ -166,15 +171,15 @@ impl Settings {
         if self.generation.max_bytes > Size::mib(1024) {
             return Err(SettingsError::TooLarge { setting: "generation.max_bytes", most: "\"1GiB\"" });
         }
-        let mut names = BTreeSet::new();
+        let mut weights = BTreeMap::new();
         for upstream in &self.upstreams {
             upstream.validate()?;
-            if !names.insert(&upstream.name) {
+            if weights.insert(upstream.name.as_str(), upstream.weight).is_some() {
                 return Err(SettingsError::DuplicateUpstream { name: upstream.name.clone() });
             }
         }
         for (name, alias) in &self.models.aliases {
-            alias.validate(name, &names)?;
+            alias.validate(name, &weights)?;
         }
         Ok(())
     }

@@ -72,9 +72,9 @@ mod tests {
     use super::*;
     use crate::domain::{ModelPrice, Quota};
     use crate::settings::{
-        AliasSettings, ApiKeySettings, AuthMode, AuthSettings, CorsSettings, EventLogSettings, JwtSettings,
-        LimitSettings, ModelLimitSettings, ModelSettings, PromptSettings, RedisSettings, Secret, ServerSettings,
-        Settings, Size, UpstreamSettings, UsageSettings,
+        AliasSettings, ApiKeySettings, AuthMode, AuthSettings, ClientCertificateSettings, CorsSettings,
+        EventLogSettings, JwtSettings, LimitSettings, ModelLimitSettings, ModelSettings, PromptSettings, RedisSettings,
+        Secret, ServerSettings, Settings, Size, UpstreamSettings, UsageSettings,
     };
 
     /// Returns settings in which each is present, including those that are absent by default.
@@ -87,6 +87,11 @@ mod tests {
         let alias: AliasSettings = toml::from_str("targets = [\"local/any\"]").unwrap();
         upstream.auth_header = Some("api-key".into());
         upstream.anthropic_version = Some("2023-06-01".into());
+        upstream.prompt_cache_key = Some(true);
+        upstream.proxy = Some("http://proxy".parse().unwrap());
+        upstream.ca_file = Some("any".into());
+        let (certificate, private_key) = ("any".into(), Some("any".into()));
+        upstream.client_certificate = Some(ClientCertificateSettings { certificate, private_key });
         Settings {
             server: ServerSettings {
                 admin_listen: Some(([127, 0, 0, 1], 9090).into()),
@@ -143,8 +148,14 @@ mod tests {
     }
 
     /// Settings that are written as one table.
-    const TABLES: [&str; 5] =
-        ["models.*", "prices", "upstreams.breaker", "upstreams.headers", "upstreams.retry_budget"];
+    const TABLES: [&str; 6] = [
+        "models.*",
+        "prices",
+        "upstreams.breaker",
+        "upstreams.client_certificate",
+        "upstreams.headers",
+        "upstreams.retry_budget",
+    ];
 
     fn collect(prefix: &str, value: &Value, names: &mut BTreeSet<String>) {
         match value {

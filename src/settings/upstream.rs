@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::base_url::BaseUrl;
+use super::client_certificate::ClientCertificateSettings;
 use super::keys::{DURATION, SIZE, SettingSection, TEXT, UPSTREAMS, VARIABLE, key};
+use super::proxy::ProxySettings;
 use super::retries::{BreakerSettings, RetryBudgetSettings};
 use super::units::Size;
+use super::upstream_examples::EXAMPLES;
 use super::{Secret, SettingsError, units, upstream_keys};
 use crate::domain::{CancelBills, ErrorMessages};
 
@@ -34,6 +37,17 @@ pub struct UpstreamSettings {
     pub models: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Secret>,
+    /// The weight of a target on this upstream that has none of its own.
+    #[serde(default = "weight")]
+    pub weight: f64,
+    /// Absent for connections without a proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxySettings>,
+    /// The trusted issuers, instead of those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificateSettings>,
     #[serde(default = "connect_timeout", with = "units::duration")]
     pub connect_timeout: Duration,
     #[serde(default = "keepalive", with = "units::duration")]
@@ -56,6 +70,9 @@ pub struct UpstreamSettings {
     pub errors: ErrorMessages,
     #[serde(default)]
     pub always_stream: bool,
+    /// Absent for the default of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_cache_key: Option<bool>,
     #[serde(default = "max_event")]
     pub max_event: Size,
 }
@@ -141,12 +158,42 @@ pub(super) const SECTION: SettingSection = SettingSection {
             "The models it serves; `*` stands for any characters.",
         ),
         key(
+            "upstreams.weight",
+            "a number of 0 or more",
+            "The weight of its targets in a model with strategy = \"weighted\": the share of the requests that they get first. \
+             The weight of a target itself replaces it. With 0 a target is only a fallback.",
+        ),
+        key(
             "upstreams.headers",
             "a table of header names and texts such as { X-Team = \"search\" }",
             "Additional request headers. Their values are never printed. Default: none.",
         )
         .with_example("{ OpenAI-Project = \"proj_example\" }"),
-        key("upstreams.connect_timeout", DURATION, "How long opening a connection may take."),
+        key(
+            "upstreams.proxy",
+            ProxySettings::EXPECTED,
+            "The proxy of all connections to this upstream, which are tunnels through it (CONNECT), for http too. User and \
+             password may be in the URL; they are never printed. \"environment\" takes the proxy from HTTPS_PROXY or \
+             HTTP_PROXY, by the scheme of base_url, unless NO_PROXY has the host. Default: none, and these variables are not \
+             read.",
+        )
+        .with_example("\"http://proxy.example:3128\""),
+        key(
+            "upstreams.ca_file",
+            TEXT,
+            "A file of certificates in PEM. Only certificates that these have issued are trusted, instead of those that the \
+             system trusts, for the upstream and for a proxy at https. It is read at start. Default: absent.",
+        )
+        .with_example("\"/etc/tokenrill/ca.pem\""),
+        key(
+            "upstreams.client_certificate",
+            ClientCertificateSettings::EXPECTED,
+            "The certificate, with its issuers if there are any, and the private key that are presented to the upstream: \
+             files in PEM. Without private_key the file of the certificate has the key too. Both are read at start. Default: \
+             absent.",
+        )
+        .with_example("{ certificate = \"client.pem\", private_key = \"client.key\" }"),
+        key("upstreams.connect_timeout", DURATION, "How long opening a connection may take, through a proxy too."),
         key(
             "upstreams.keepalive",
             DURATION,
@@ -194,6 +241,15 @@ pub(super) const SECTION: SettingSection = SettingSection {
              a connection after a long time without data.",
         ),
         key(
+            "upstreams.prompt_cache_key",
+            "true or false",
+            "Whether requests without a `prompt_cache_key` get the key of their conversation, a digest of the caller, the model \
+             and the messages up to the first of the user, so that its turns reach the same prompt cache. Only for the dialect \
+             \"openai\"; servers that do not know the field refuse it. Default: true for the hosts of OpenAI, and of Azure if the \
+             path begins with /openai/v1; false for all others.",
+        )
+        .with_example("true"),
+        key(
             "upstreams.max_event",
             SIZE,
             "The maximum size of an event of an answer, for images in deltas. generation.max_bytes limits it too.",
@@ -201,62 +257,12 @@ pub(super) const SECTION: SettingSection = SettingSection {
     ],
 };
 
-/// The last one sets every default explicitly.
-const EXAMPLES: &str = "
-# OpenAI.
-[[upstreams]]
-name = \"openai\"
-base_url = \"https://api.openai.com/v1\"
-api_key_env = \"OPENAI_API_KEY\"
-models = [\"gpt-*\", \"o*\"]
-headers = { OpenAI-Project = \"proj_example\" }
-
-# Anthropic.
-[[upstreams]]
-name = \"anthropic\"
-dialect = \"anthropic\"
-base_url = \"https://api.anthropic.com\"
-api_key_env = \"ANTHROPIC_API_KEY\"
-anthropic_version = \"2023-06-01\"
-models = [\"claude-*\"]
-
-# Azure OpenAI.
-[[upstreams]]
-name = \"azure\"
-base_url = \"https://example.openai.azure.com/openai/v1\"
-api_key_env = \"AZURE_OPENAI_API_KEY\"
-auth_header = \"api-key\"
-models = [\"azure-*\"]
-
-# Ollama, on this machine. The first token may wait until the model is loaded.
-[[upstreams]]
-name = \"ollama\"
-base_url = \"http://127.0.0.1:11434/v1\"
-models = [\"llama*\", \"qwen*\"]
-first_token_timeout = \"5m\"
-
-# vLLM, on this machine, with every setting at its default.
-[[upstreams]]
-name = \"vllm\"
-dialect = \"openai\"
-base_url = \"http://127.0.0.1:8000/v1\"
-models = [\"*\"]
-connect_timeout = \"5s\"
-keepalive = \"4s\"
-head_timeout = \"2m\"
-first_token_timeout = \"2m\"
-idle_timeout = \"1m\"
-max_retries = 2
-retry_budget = { ratio = 0.2, min_per_second = 1 }
-breaker = { failures = 5, open = \"15s\" }
-cancel_bills = \"partial\"
-errors = \"pass\"
-always_stream = false
-max_event = \"4MiB\"
-";
-
 fn every_model() -> Vec<String> {
     vec!["*".into()]
+}
+
+const fn weight() -> f64 {
+    1.0
 }
 
 const fn connect_timeout() -> Duration {
@@ -301,6 +307,10 @@ impl UpstreamSettings {
             anthropic_version: None,
             models: every_model(),
             headers: BTreeMap::new(),
+            weight: weight(),
+            proxy: None,
+            ca_file: None,
+            client_certificate: None,
             connect_timeout: connect_timeout(),
             keepalive: keepalive(),
             head_timeout: head_timeout(),
@@ -312,6 +322,7 @@ impl UpstreamSettings {
             cancel_bills: CancelBills::default(),
             errors: ErrorMessages::default(),
             always_stream: false,
+            prompt_cache_key: None,
             max_event: max_event(),
         }
     }
@@ -358,6 +369,12 @@ impl UpstreamSettings {
             UpstreamDialect::Anthropic => "x-api-key",
         };
         self.auth_header.as_deref().unwrap_or(default).to_ascii_lowercase()
+    }
+
+    /// Returns whether requests get the key of their conversation as `prompt_cache_key`.
+    pub fn sends_prompt_cache_key(&self) -> bool {
+        let is_known = || self.base_url.is_openai() || self.base_url.is_azure_v1();
+        self.dialect == UpstreamDialect::OpenAi && self.prompt_cache_key.unwrap_or_else(is_known)
     }
 
     /// Returns a warning about a URL that is usable but probably wrong.
@@ -472,6 +489,27 @@ mod tests {
         }
         let refusal = validated(UpstreamDialect::OpenAi, "2026-10-21").unwrap_err();
         assert!(refusal.contains("write dialect = \"anthropic\""), "{refusal}");
+    }
+
+    #[test]
+    fn prompt_cache_key_is_sent_by_default_only_to_hosts_that_are_known_to_take_it() {
+        for (url, is_sent) in [
+            ("https://api.openai.com/v1", true),
+            ("https://eu.api.openai.com/v1", true),
+            ("https://name.openai.azure.com/openai/v1", true),
+            ("https://name.openai.azure.com/openai/deployments/d?api-version=2024-10-21", false),
+            ("https://notapi.openai.com.example/v1", false),
+            ("https://xapi.openai.com/v1", false),
+            ("https://api.mistral.ai/v1", false),
+            ("http://127.0.0.1:8000/v1", false),
+        ] {
+            let upstream = UpstreamSettings::new("a", url.parse().unwrap());
+            assert_eq!(upstream.sends_prompt_cache_key(), is_sent, "{url}");
+            let set = UpstreamSettings { prompt_cache_key: Some(!is_sent), ..upstream };
+            assert_eq!(set.sends_prompt_cache_key(), !is_sent, "{url}: set explicitly");
+            let anthropic = UpstreamSettings { dialect: UpstreamDialect::Anthropic, ..set };
+            assert!(!anthropic.sends_prompt_cache_key());
+        }
     }
 
     #[test]

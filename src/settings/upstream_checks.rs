@@ -21,6 +21,9 @@ impl UpstreamSettings {
         if self.max_retries > MOST_RETRIES {
             return Err(SettingsError::TooLarge { setting: "upstreams.max_retries", most: "10" });
         }
+        if !self.weight.is_finite() || self.weight < 0.0 {
+            return Err(SettingsError::UpstreamWeight { upstream: upstream() });
+        }
         self.retry_budget.validate()?;
         self.breaker.validate()?;
         if let Some(header) = self.auth_header.as_ref().filter(|header| !is_token(header)) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::attempt_error::Sent;
+use super::conversation::ConversationKey;
 
 /// Parameters of one attempt.
 #[derive(Debug, Clone, Default)]
@@ -11,8 +12,18 @@ pub struct AttemptTerms {
     /// The name of the model that is sent to the upstream.
     pub model: Arc<str>,
     pub delivery: Delivery,
+    /// The conversation of the request, if the upstream takes its key as `prompt_cache_key`.
+    pub conversation: Option<ConversationKey>,
     /// Set by the provider as soon as the first byte of a request may have been written.
     pub sent: SentMark,
+}
+
+/// Whether an upstream takes the key of a conversation as `prompt_cache_key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheKeys {
+    Sent,
+    #[default]
+    Omitted,
 }
 
 /// How the upstream is requested to deliver its answer.
@@ -40,7 +51,7 @@ const SENT_FOR_WHOLE: u8 = 2;
 
 impl AttemptTerms {
     pub fn new(model: Arc<str>, delivery: Delivery) -> Self {
-        Self { model, delivery, sent: SentMark::default() }
+        Self { model, delivery, ..Self::default() }
     }
 }
 

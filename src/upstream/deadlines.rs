@@ -10,8 +10,6 @@ use super::{AttemptErrorKind, Phase, Signal};
 /// Timeouts of the steps of an answer; a whole generation has a limit of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// Until the connection is established, including TLS.
-    pub connect: Duration,
     /// From the request to the response headers.
     pub head: Duration,
     /// From the request to the first text, reasoning or tool call.
@@ -115,7 +113,7 @@ mod tests {
     async fn step_that_is_always_ready_does_not_prevent_the_timeout() {
         let hour = Duration::from_hours(1);
         let mut timer = pin!(sleep_until(Instant::now()));
-        let timeouts = Timeouts { connect: hour, head: hour, first_token: hour, idle: hour };
+        let timeouts = Timeouts { head: hour, first_token: hour, idle: hour };
         let mut deadlines = AnswerDeadlines::new(timeouts, timer.as_mut());
         assert_eq!(deadlines.await_step(ready(())).await, Ok(()));
         tokio::time::advance(hour).await;
@@ -126,7 +124,7 @@ mod tests {
     async fn each_phase_has_its_own_timeout() {
         let [head, first_token, idle] = [10, 100, 20].map(Duration::from_secs);
         let mut timer = pin!(sleep_until(Instant::now()));
-        let mut deadlines = AnswerDeadlines::new(Timeouts { connect: head, head, first_token, idle }, timer.as_mut());
+        let mut deadlines = AnswerDeadlines::new(Timeouts { head, first_token, idle }, timer.as_mut());
         let requested_at = deadlines.requested_at;
         let record = |deadlines: &mut AnswerDeadlines<'_>, signals: &[Signal], progress| {
             deadlines.record(signals, progress);

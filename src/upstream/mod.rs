@@ -17,6 +17,7 @@ mod endpoint;
 mod error_report;
 mod exchange;
 mod first_token;
+mod known_conversations;
 mod mask;
 mod model_catalog;
 mod model_list_error;
@@ -46,7 +47,7 @@ pub use answer_parser::AnswerParser;
 pub use anthropic::{Anthropic, ApiVersion, InvalidVersionError, MessageReader, MessageTerms};
 pub use attempt_error::{AttemptError, AttemptErrorKind, Billed, MalformedResponseError, Phase, Sent};
 pub use attempt_lease::AttemptLease;
-pub use attempt_terms::{AttemptTerms, Delivery, SentMark};
+pub use attempt_terms::{AttemptTerms, CacheKeys, Delivery, SentMark};
 pub use carry_out::{AttemptObserver, AttemptSeries, CommittedAnswer, PlannedRequest, carry_out};
 pub use conversation::ConversationKey;
 pub use course::{AttemptNumber, AttemptReason};
@@ -55,10 +56,11 @@ pub use echo::without_echo;
 pub use endpoint::{Endpoint, InvalidEndpointError, KeyHeader};
 pub use error_report::{ErrorMessages, ErrorReport, REQUEST_FAULT_CODES};
 pub use first_token::FailedAttempt;
+pub use known_conversations::KnownConversations;
 pub use mask::Masker;
 pub use model_catalog::ListedModels;
 pub use model_list_error::{ModelListError, list_url};
-pub use openai::{AnswerReader, AnswerSizes, OpenAi, ShownModel, WholeAnswers, read_completion};
+pub use openai::{AnswerReader, ChatTerms, OpenAi, ShownModel, WholeAnswers, read_completion};
 pub use plan::{HedgePolicy, Plan, PlannedTarget, Target};
 pub use policy::{BreakerState, BreakerTerms, HedgeBudget, RetryBudgetTerms};
 pub use refusal::{LONGEST_REFUSAL, ReportTerms};
@@ -67,7 +69,8 @@ pub use routing::{Router, UnknownModelError};
 pub use scripted_provider::ScriptedProvider;
 // `Framing` and `ResponseHead` are public for the fuzz target `http1`.
 pub use transport::{
-    Framing, InvalidFramingError, ResponseHead, Retries, RetryReason, TransportBuilder, TransportError,
+    ConnectionTerms, Framing, InvalidFramingError, InvalidPemError, InvalidProxyError, Proxy, ResponseHead, Retries,
+    RetryReason, TlsTerms, TransportBuilder, TransportError,
 };
 pub use upstream_server::{RetryTerms, UpstreamServer};
 pub use upstream_status::{KeyStatus, ModelStatus, UpstreamBreakers, UpstreamStatus};
@@ -83,6 +86,11 @@ pub trait Provider: Send + Sync + 'static {
     /// the request to the upstream. An error is the last item. The stream releases the request when the upstream begins
     /// to respond.
     fn attempt(&self, request: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer;
+
+    /// Returns whether requests have the key of their conversation.
+    fn cache_keys(&self) -> CacheKeys {
+        CacheKeys::Omitted
+    }
 
     /// Returns the models that the upstream lists.
     fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, AttemptErrorKind>>;

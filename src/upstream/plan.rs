@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::conversation::ConversationKey;
 use super::policy::HedgeBudget;
 use super::upstream_server::UpstreamServer;
-use super::{Answer, AttemptTerms, Provider, UpstreamIdentity};
+use super::{Answer, AttemptTerms, CacheKeys, Provider, UpstreamIdentity};
 use crate::domain::{ChatRequest, FallbackClass, HedgeDelay};
 
 /// The targets of a request, in the order in which they are tried.
@@ -49,6 +50,7 @@ pub struct Target {
     model: Arc<str>,
     /// Fields of the request body that replace the caller's.
     parameters: Option<Arc<BTreeMap<String, Value>>>,
+    conversation: Option<ConversationKey>,
 }
 
 impl Plan {
@@ -75,7 +77,7 @@ impl PlannedTarget {
 impl Target {
     /// `model` is the name that is sent to the upstream.
     pub fn new(server: Arc<UpstreamServer>, model: impl Into<Arc<str>>) -> Self {
-        Self { server, model: model.into(), parameters: None }
+        Self { server, model: model.into(), parameters: None, conversation: None }
     }
 
     /// Returns this target with fields that replace those of each request.
@@ -83,6 +85,12 @@ impl Target {
     pub fn with_parameters(self, parameters: BTreeMap<String, Value>) -> Self {
         let parameters = Some(parameters).filter(|parameters| !parameters.is_empty()).map(Arc::new);
         Self { parameters, ..self }
+    }
+
+    /// Returns this target for a request of a conversation.
+    #[must_use]
+    pub fn in_conversation(self, conversation: Option<ConversationKey>) -> Self {
+        Self { conversation, ..self }
     }
 
     /// Creates a target on an upstream that is asked once for each request.
@@ -103,8 +111,9 @@ impl Target {
     }
 
     /// Makes one attempt at this target with one of its upstream's keys.
-    pub fn attempt(&self, key: usize, request: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer {
+    pub fn attempt(&self, key: usize, request: &Arc<ChatRequest>, mut terms: AttemptTerms) -> Answer {
         let provider = self.server.provider(key);
+        terms.conversation = self.conversation.filter(|_| provider.cache_keys() == CacheKeys::Sent);
         match &self.parameters {
             None => provider.attempt(request, terms),
             Some(parameters) => {

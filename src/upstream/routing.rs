@@ -12,7 +12,7 @@ use super::plan::{Plan, Target};
 use super::route::Route;
 use super::upstream_server::UpstreamServer;
 use super::upstream_status::{UpstreamBreakers, UpstreamStatus};
-use super::{ListedModel, Provider};
+use super::{CacheKeys, ListedModel, Provider};
 use crate::domain::{Lookup, NamePattern};
 
 /// The models of the settings, and the upstreams in match order: the first that has a matching pattern serves a model.
@@ -79,7 +79,7 @@ impl Router {
 
     /// Returns the plan for the requested model, or for the default: the targets of an alias, or the model under its own
     /// name on the first upstream that serves it. `conversation` identifies the conversation of the request, which is only
-    /// computed if there is a choice.
+    /// computed if there is a choice, or the upstream takes its key.
     pub fn plan(
         &self,
         model: Option<&str>,
@@ -91,7 +91,7 @@ impl Router {
         }
         let route = self.routes.iter().find(|route| route.serves(model)).ok_or(UnknownModelError::Unserved)?;
         let mut plan = Plan::of(model, Target::new(Arc::clone(&route.server), model), []);
-        if route.server.key_count() > 1 {
+        if route.server.key_count() > 1 || route.server.provider(0).cache_keys() == CacheKeys::Sent {
             plan.first = planned(plan.first.target, Some(conversation(model)));
         }
         Ok(plan)

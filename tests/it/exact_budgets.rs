@@ -10,7 +10,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use smallvec::smallvec;
 use tokenrill::domain::{
     Account, Affinity, AllowedModels, Budget, BudgetPeriod, ChatRequest, Chunk, Escaped, FinishReason, ModelPrice,
-    NamePattern, Part, Principal, Quota, RequestId, Shape, Strategy, Timestamp, Trailer, UsageReport, UsageRequest,
+    NamePattern, OnUpstreamFailure, Part, Principal, Quota, RequestId, Shape, Strategy, Timestamp, Trailer, UsageReport, UsageRequest,
     Usd,
 };
 use tokenrill::event_log::{Memory, MemoryLimits};
@@ -182,6 +182,7 @@ impl World {
         let target =
             |server: &Arc<UpstreamServer>| AliasTarget { target: Target::new(Arc::clone(server), "x"), weight: 1.0 };
         let alias = ModelAlias {
+            conversations: KnownConversations::default(),
             name: "fast".into(),
             first: target(&dear),
             others: vec![target(&cheap)],
@@ -236,6 +237,7 @@ impl World {
             usage: UsageRequest::NotAsked,
             storage: Storage::Kept,
             on_disconnect: None,
+            on_upstream_failure: OnUpstreamFailure::Fail,
             grace: None,
             request_id: RequestId::random(),
         };

@@ -3,6 +3,7 @@
 mod misconfigured_upstreams;
 mod money;
 mod operator_logs;
+mod upstream_connections;
 mod upstream_tls;
 
 use std::collections::BTreeSet;

@@ -67,10 +67,10 @@ async fn alias_is_listed_and_its_targets_get_their_own_names_and_parameters() {
 
 /// The bodies of 20 conversations of two turns each.
 fn conversation(number: usize, turn: usize) -> Value {
-    let mut messages = vec![json!({"role": "user", "content": format!("Question {number}")})];
+    let mut messages = vec![json!({"role": "user", "content": format!("Topic {number}")})];
     for turn in 1..turn {
         messages.push(json!({"role": "assistant", "content": "Answer"}));
-        messages.push(json!({"role": "user", "content": format!("Question {number} again, {turn}")}));
+        messages.push(json!({"role": "user", "content": format!("Topic {number} again, {turn}")}));
     }
     json!({"messages": messages})
 }
@@ -129,6 +129,50 @@ async fn conversations_stay_with_their_key_while_it_is_healthy_and_fail_over_whe
 }
 
 #[tokio::test]
+async fn turns_of_a_conversation_have_one_prompt_cache_key_where_the_upstream_takes_it() {
+    let (a, b) = (Upstream::start().await, Upstream::start().await);
+    let mut settings = settings(&[a.base_url(), b.base_url()], "targets = [\"a/model-a\", \"b/model-b\"]");
+    settings.upstreams[0].prompt_cache_key = Some(true);
+    settings.upstreams[0].models = vec!["plain".to_owned()];
+    settings.models.aliases.insert("spread".to_owned(), alias("targets = [\"a/model-a\"]\naffinity = false"));
+    let service = Service::with(settings).await;
+    let key_of = async |model: &str, mut body: Value| {
+        body["model"] = json!(model);
+        let answering = async {
+            let mut call = a.call().await;
+            let key = call.body.get("prompt_cache_key").cloned();
+            call.answer(&["Answer"]).await;
+            key
+        };
+        let (answer, key) = tokio::join!(service.generate(&body), answering);
+        assert_eq!(text(&answer.events().await), "Answer");
+        key
+    };
+    for model in ["fast", "plain"] {
+        let first = key_of(model, conversation(1, 1)).await;
+        let digits = first.as_ref().and_then(Value::as_str).expect("a text");
+        assert!(digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digits}");
+        assert_eq!(key_of(model, conversation(1, 2)).await, first, "the second turn");
+        assert_ne!(key_of(model, conversation(2, 1)).await, first, "another conversation");
+        let mut own = conversation(1, 1);
+        own["prompt_cache_key"] = json!("own");
+        assert_eq!(key_of(model, own).await, Some(json!("own")));
+    }
+    assert_eq!(key_of("spread", conversation(1, 1)).await, None, "without affinity");
+
+    let mut body = conversation(1, 1);
+    body["model"] = json!("fast");
+    let answering = async {
+        refused(a.call().await, 401, "", "invalid_api_key").await;
+        let mut call = b.call().await;
+        assert_eq!(call.body.get("prompt_cache_key"), None, "the other upstream may refuse it");
+        call.answer(&["Answer"]).await;
+    };
+    let (answer, ()) = tokio::join!(service.generate(&body), answering);
+    assert_eq!(text(&answer.events().await), "Answer");
+}
+
+#[tokio::test]
 async fn killed_target_fails_its_live_answers_and_all_arriving_ones_are_answered_by_the_other() {
     const STREAMS: usize = 100;
     let (a, b) = (AnsweringUpstream::start().await, AnsweringUpstream::start().await);
@@ -184,7 +228,8 @@ async fn open_breaker_is_shown_and_its_only_target_is_asked_all_the_same() {
     let body = json!({"input": "Hello"});
     for _ in 0..3 {
         let asking = service.generate(&body);
-        let (answer, _) = tokio::join!(asking, async { refused(upstream.call().await, 500, "", "server_error").await });
+        let (answer, ()) =
+            tokio::join!(asking, async { refused(upstream.call().await, 500, "", "server_error").await });
         assert_eq!(answer.events().await.last().map(|event| event.name.clone()).as_deref(), Some("failed"));
     }
     let breaker = async || service.get("/v1/upstreams").await.json().await["data"][1]["models"][0]["breaker"].clone();

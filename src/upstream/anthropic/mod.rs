@@ -20,7 +20,6 @@ mod version;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_stream::try_stream;
 use bytes::Bytes;
@@ -77,14 +76,14 @@ const MOST_PAGES: usize = 10;
 
 impl Anthropic {
     /// `name` is the name of the upstream in the settings; the base URL of `endpoint` is the one that Anthropic's SDKs
-    /// take, and may end in `/v1`; `keepalive` is how long an idle connection waits for the next request.
+    /// take, and may end in `/v1`.
     pub fn new(
         name: &str,
         endpoint: Endpoint,
         timeouts: Timeouts,
         reports: ReportTerms,
         terms: MessageTerms,
-        keepalive: Duration,
+        connections: ConnectionTerms,
         transports: &TransportBuilder,
     ) -> Result<Self, TransportBuildError> {
         let path = path(&endpoint, "messages");
@@ -95,7 +94,6 @@ impl Anthropic {
             (VERSION, terms.version.header().clone()),
         ];
         let messages = endpoint.request(Method::POST, &path, headers)?;
-        let connections = ConnectionTerms { connect_timeout: timeouts.connect, keepalive };
         let exchange = Exchange { transport: transports.build(messages.url(), connections)?, reports };
         Ok(Self(Arc::new(AnthropicUpstream { identity, exchange, messages, endpoint, terms, timeouts })))
     }

@@ -24,7 +24,6 @@ mod whole_body;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_stream::try_stream;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -39,8 +38,8 @@ use super::endpoint::Endpoint;
 use super::exchange::{Exchange, read_to_end};
 use super::transport::{ConnectionTerms, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
 use super::{
-    Answer, AttemptError, AttemptErrorKind, AttemptTerms, Delivery, ListedModel, Provider, ReportTerms, Signals,
-    UpstreamIdentity,
+    Answer, AttemptError, AttemptErrorKind, AttemptTerms, CacheKeys, Delivery, ListedModel, Provider, ReportTerms,
+    Signals, UpstreamIdentity,
 };
 use crate::domain::ChatRequest;
 
@@ -65,38 +64,35 @@ struct OpenAiUpstream {
     chat: UpstreamRequest,
     /// Like `chat`, for a whole answer.
     whole_chat: UpstreamRequest,
-    whole: WholeAnswers,
+    terms: ChatTerms,
     refused_fields: RefusedFields,
     endpoint: Endpoint,
     timeouts: Timeouts,
-    /// The largest event, in bytes.
-    max_event: usize,
 }
 
-/// How an upstream's answers may be delivered, and how large they may be.
+/// What the requests to an upstream have, how its answers may be delivered, and how large they may be.
 #[derive(Debug, Clone, Copy)]
-pub struct AnswerSizes {
+pub struct ChatTerms {
     /// The largest event, in bytes (`upstreams.max_event`).
     pub max_event: usize,
     pub whole: WholeAnswers,
+    pub cache_keys: CacheKeys,
 }
 
 /// Largest list of models, in bytes.
 const LARGEST_LIST: usize = 4 << 20;
 
 impl OpenAi {
-    /// `name` is the name of the upstream in the settings; `keepalive` is how long an idle connection waits for the
-    /// next request.
+    /// `name` is the name of the upstream in the settings.
     pub fn new(
         name: &str,
         endpoint: Endpoint,
         timeouts: Timeouts,
         reports: ReportTerms,
-        sizes: AnswerSizes,
-        keepalive: Duration,
+        terms: ChatTerms,
+        connections: ConnectionTerms,
         transports: &TransportBuilder,
     ) -> Result<Self, TransportBuildError> {
-        let terms = ConnectionTerms { connect_timeout: timeouts.connect, keepalive };
         let identity = UpstreamIdentity::new(name, &endpoint.url("/chat/completions"));
         let chat = |accept: &'static str| {
             let headers = [(CONTENT_TYPE, "application/json"), (ACCEPT, accept)];
@@ -104,17 +100,16 @@ impl OpenAi {
             endpoint.request(Method::POST, "/chat/completions", headers)
         };
         let (chat, whole_chat) = (chat("text/event-stream")?, chat("application/json")?);
-        let exchange = Exchange { transport: transports.build(chat.url(), terms)?, reports };
+        let exchange = Exchange { transport: transports.build(chat.url(), connections)?, reports };
         Ok(Self(Arc::new(OpenAiUpstream {
             identity,
             exchange,
             chat,
             whole_chat,
-            whole: sizes.whole,
+            terms,
             refused_fields: RefusedFields::default(),
             endpoint,
             timeouts,
-            max_event: sizes.max_event,
         })))
     }
 }
@@ -127,7 +122,7 @@ impl OpenAiUpstream {
         form: RequestForm,
     ) -> Result<Response, AttemptError> {
         let chat = if form.delivery == Delivery::Whole { &self.whole_chat } else { &self.chat };
-        let body = request_body::body(request, &terms.model, form);
+        let body = request_body::body(request, terms, form);
         self.exchange.send(chat, body, &terms.sent.of_request(form.delivery)).await
     }
 }
@@ -142,7 +137,7 @@ impl Provider for OpenAi {
         Box::pin(try_stream! {
                    let mut timer = pin!(sleep_until(Instant::now()));
                    let mut deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
-                   let mut forms = RequestForms::new(&request, terms.delivery, this.whole);
+                   let mut forms = RequestForms::new(&request, terms.delivery, this.terms.whole);
                    let mut form = forms.first(|concession| this.refused_fields.refuses(&terms.model, concession));
                    let mut response = loop {
                        let sending = this.send_chat(&request, &terms, form);
@@ -165,7 +160,7 @@ impl Provider for OpenAi {
                    drop(request);
                    let mut verdicts = Some(forms.collect_verdicts(form)).filter(|verdicts| !verdicts.is_empty());
                    let mut first = Vec::new();
-                   let whole = (form.delivery == Delivery::Whole).then_some(this.whole);
+                   let whole = (form.delivery == Delivery::Whole).then_some(this.terms.whole);
                    if let Some(WholeAnswers::Allowed { max_bytes }) = whole {
                        match WholeBody::read(&mut response, max_bytes).await.map_err(AttemptError::in_response)? {
                            WholeBody::Json(json) => {
@@ -192,7 +187,7 @@ impl Provider for OpenAi {
                        }
                    }
                    deadlines.record_head();
-                   let mut reader = AnswerReader::new(model, choices, this.max_event);
+                   let mut reader = AnswerReader::new(model, choices, this.terms.max_event);
                    while !reader.has_ended() {
                        let first = std::mem::take(&mut first);
                        let (signals, read) = next_signals(&mut response, first, &mut reader, &mut deadlines).await;
@@ -208,6 +203,10 @@ impl Provider for OpenAi {
                    }
                    drain(response).await;
                })
+    }
+
+    fn cache_keys(&self) -> CacheKeys {
+        self.0.terms.cache_keys
     }
 
     fn models(&self) -> BoxFuture<'_, Result<Vec<ListedModel>, AttemptErrorKind>> {

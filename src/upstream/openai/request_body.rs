@@ -2,15 +2,17 @@
 
 use bytes::Bytes;
 
-use super::super::Delivery;
+use super::super::conversation::PROMPT_CACHE_KEY;
+use super::super::{AttemptTerms, Delivery};
 use super::request_form::{RequestForm, StreamOptions};
 use crate::domain::ChatRequest;
 use crate::json::{JsonObject, write_members};
 
 /// Writes the caller's fields unchanged, `model` as the name of the model, and the fields that the form adds: `stream`,
-/// `stream_options.include_usage` and the caller's output limit. A field that the caller sent too is replaced in place.
-pub fn body(request: &ChatRequest, model: &str, form: RequestForm) -> Bytes {
-    let model = serde_json::Value::from(model).to_string();
+/// `stream_options.include_usage` and the caller's output limit. A field that the caller sent too is replaced in place,
+/// except `prompt_cache_key`, which is only added.
+pub fn body(request: &ChatRequest, terms: &AttemptTerms, form: RequestForm) -> Bytes {
+    let model = serde_json::Value::from(&*terms.model).to_string();
     let stream = if form.delivery == Delivery::Stream { "true" } else { "false" };
     let options = request.fields.get("stream_options");
     let options = match (form.delivery, form.stream_options) {
@@ -22,6 +24,9 @@ pub fn body(request: &ChatRequest, model: &str, form: RequestForm) -> Bytes {
     let mut own: Vec<(&str, Option<&str>)> =
         vec![("model", Some(&model)), ("stream", Some(stream)), ("stream_options", options.as_deref())];
     own.extend(limit.as_deref().map(|limit| (form.limit_name.name(), Some(limit))));
+    let cache_key = terms.conversation.filter(|_| request.fields.get(PROMPT_CACHE_KEY).is_none());
+    let cache_key = cache_key.map(|conversation| format!("\"{}\"", conversation.prompt_cache_key()));
+    own.extend(cache_key.as_deref().map(|key| (PROMPT_CACHE_KEY, Some(key))));
     let value = |name: &str| own.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     let is_sent = |name: &str| request.fields.get(name).is_some();
     let model_first = (!is_sent("model")).then_some(("model", model.as_str()));
@@ -46,8 +51,10 @@ fn with_usage(options: Option<&str>) -> String {
 mod tests {
     use std::num::NonZeroU32;
 
+    use super::super::super::ConversationKey;
     use super::super::request_form::LimitName;
     use super::*;
+    use crate::domain::Principal;
 
     const STREAMED: RequestForm = RequestForm {
         delivery: Delivery::Stream,
@@ -56,12 +63,22 @@ mod tests {
     };
 
     fn written(fields: &str, limit: Option<u32>, form: RequestForm) -> String {
+        written_in(None, fields, limit, form)
+    }
+
+    fn written_in(
+        conversation: Option<ConversationKey>,
+        fields: &str,
+        limit: Option<u32>,
+        form: RequestForm,
+    ) -> String {
+        let terms = AttemptTerms { conversation, ..AttemptTerms::new("m".into(), form.delivery) };
         let fields = JsonObject::parse(fields.as_bytes()).expect("an object");
         let request = ChatRequest {
             added_limit: limit.and_then(NonZeroU32::new),
             ..ChatRequest::new("requested".into(), fields)
         };
-        String::from_utf8(body(&request, "m", form).to_vec()).expect("UTF-8")
+        String::from_utf8(body(&request, &terms, form).to_vec()).expect("UTF-8")
     }
 
     #[test]
@@ -95,6 +112,20 @@ mod tests {
             ),
         ] {
             assert_eq!(written(fields, limit, form), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn key_of_the_conversation_is_added_unless_the_caller_sent_one() {
+        let whole = RequestForm { delivery: Delivery::Whole, ..STREAMED };
+        let conversation = ConversationKey::of(&Principal::Anonymous, "m", &JsonObject::default());
+        let key = conversation.prompt_cache_key();
+        for (fields, expected) in [
+            ("{}", format!(r#"{{"model":"m","stream":false,"prompt_cache_key":"{key}"}}"#)),
+            (r#"{"prompt_cache_key":"own"}"#, r#"{"model":"m","prompt_cache_key":"own","stream":false}"#.to_owned()),
+            (r#"{"prompt_cache_key":null}"#, r#"{"model":"m","prompt_cache_key":null,"stream":false}"#.to_owned()),
+        ] {
+            assert_eq!(written_in(Some(conversation), fields, None, whole), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Opens connections: name resolution, Happy Eyeballs (RFC 8305), TLS.
+//! Opens connections: name resolution, Happy Eyeballs (RFC 8305), the tunnel of a proxy, TLS.
 
 use std::future::pending;
 use std::io;
@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, crypto::aws_lc_rs};
-use rustls_platform_verifier::Verifier;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
@@ -17,21 +16,43 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::error::{TransportError, TransportErrorKind, connect_cause, resolve_cause, tls_cause};
+use super::proxy::Proxy;
 use super::request::InvalidUrlError;
 use super::stream::Stream;
+use super::tls_terms::is_http2;
 
 /// Delay before the next address is tried in parallel (RFC 8305, section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// The default of reqwest.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
-const ALPN_HTTP2: &[u8] = b"h2";
 
 /// Connects to the server of one transport.
 pub struct Connector {
     host: String,
     port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<TlsClient>,
+    proxy: Option<ProxyConnector>,
     timeout: Duration,
+}
+
+/// A TLS configuration, and the name that the certificate must have.
+struct TlsClient {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+struct ProxyConnector {
+    proxy: Proxy,
+    host: String,
+    port: u16,
+    tls: Option<TlsClient>,
+}
+
+/// The TLS configurations of a transport's connections. `None` connects without TLS.
+#[derive(Default)]
+pub struct TlsConfigs {
+    pub server: Option<Arc<ClientConfig>>,
+    pub proxy: Option<Arc<ClientConfig>>,
 }
 
 /// A connection and its negotiated protocol.
@@ -41,18 +62,11 @@ pub enum Connected {
 }
 
 impl Connector {
-    /// `tls`: `None` connects without TLS.
-    pub fn new(url: &Url, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Result<Self, InvalidUrlError> {
-        let host = url.host_str().ok_or(InvalidUrlError)?.trim_matches(['[', ']']).to_owned();
-        let port = url.port_or_known_default().ok_or(InvalidUrlError)?;
-        let tls = match tls {
-            Some(config) => {
-                let name = ServerName::try_from(host.clone()).map_err(|_| InvalidUrlError)?;
-                Some((TlsConnector::from(config), name))
-            }
-            None => None,
-        };
-        Ok(Self { host, port, tls, timeout })
+    pub fn new(url: &Url, proxy: Option<Proxy>, tls: TlsConfigs, timeout: Duration) -> Result<Self, InvalidUrlError> {
+        let (host, port) = host_and_port(url)?;
+        let proxy = proxy.map(|proxy| ProxyConnector::new(proxy, tls.proxy)).transpose()?;
+        let tls = tls.server.map(|config| TlsClient::new(config, &host)).transpose()?;
+        Ok(Self { host, port, tls, proxy, timeout })
     }
 
     /// Cancel safe: dropping the future closes all attempts.
@@ -64,32 +78,73 @@ impl Connector {
     }
 
     async fn connect_without_deadline(&self) -> Result<Connected, TransportError> {
-        let found = lookup_host((self.host.as_str(), self.port)).await;
-        let found = found.map_err(|error| TransportError::unreachable(resolve_cause(&error)))?;
-        let socket = connect_any(interleave(found.collect())).await;
-        let socket = socket.map_err(|error| TransportError::unreachable(connect_cause(&error)))?;
-        configure(&socket);
-        let Some((connector, name)) = &self.tls else { return Ok(Connected::Http1(Stream::Clear(socket))) };
-        let stream = connector.connect(name.clone(), socket).await;
-        let stream = stream.map_err(|error| TransportError::unreachable(tls_cause(&error)))?;
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-        let stream = Stream::Tls(Box::new(stream));
+        let stream = match &self.proxy {
+            None => Stream::Clear(connect_tcp(&self.host, self.port).await?),
+            Some(proxy) => proxy.open_tunnel(&self.host, self.port).await?,
+        };
+        let Some(TlsClient { connector, name }) = &self.tls else { return Ok(Connected::Http1(stream)) };
+        let (stream, is_http2) = match stream {
+            Stream::Clear(socket) => {
+                let stream = connector.connect(name.clone(), socket).await.map_err(|error| tls_fault(&error))?;
+                let is_http2 = is_http2(stream.get_ref().1.alpn_protocol());
+                (Stream::Tls(Box::new(stream)), is_http2)
+            }
+            Stream::Tls(tunnel) => {
+                let stream = connector.connect(name.clone(), tunnel).await.map_err(|error| tls_fault(&error))?;
+                let is_http2 = is_http2(stream.get_ref().1.alpn_protocol());
+                (Stream::TlsInTls(Box::new(stream)), is_http2)
+            }
+            stream @ Stream::TlsInTls(_) => (stream, false),
+        };
         Ok(if is_http2 { Connected::Http2(stream) } else { Connected::Http1(stream) })
     }
 }
 
-/// Returns the TLS client configuration: HTTP/2 or HTTP/1.1 by ALPN. Trusts the system's certificates, or those that
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
-pub fn tls_config() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Verifier::new(Arc::clone(&provider))?;
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN_HTTP2.into(), b"http/1.1".into()];
-    Ok(config)
+impl TlsClient {
+    fn new(config: Arc<ClientConfig>, host: &str) -> Result<Self, InvalidUrlError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| InvalidUrlError)?;
+        Ok(Self { connector: TlsConnector::from(config), name })
+    }
+}
+
+impl ProxyConnector {
+    fn new(proxy: Proxy, tls: Option<Arc<ClientConfig>>) -> Result<Self, InvalidUrlError> {
+        let (host, port) = host_and_port(proxy.url())?;
+        let tls = tls.map(|config| TlsClient::new(config, &host)).transpose()?;
+        Ok(Self { proxy, host, port, tls })
+    }
+
+    /// Opens a tunnel to this server, whose name only the proxy resolves.
+    async fn open_tunnel(&self, host: &str, port: u16) -> Result<Stream, TransportError> {
+        let of_proxy = |error: TransportError| TransportError::unreachable(format!("the proxy: {}", error.cause));
+        let mut socket = connect_tcp(&self.host, self.port).await.map_err(of_proxy)?;
+        let Some(TlsClient { connector, name }) = &self.tls else {
+            self.proxy.open_tunnel(&mut socket, host, port).await?;
+            return Ok(Stream::Clear(socket));
+        };
+        let stream = connector.connect(name.clone(), socket).await;
+        let mut stream = Box::new(stream.map_err(|error| of_proxy(tls_fault(&error)))?);
+        self.proxy.open_tunnel(&mut stream, host, port).await?;
+        Ok(Stream::Tls(stream))
+    }
+}
+
+fn host_and_port(url: &Url) -> Result<(String, u16), InvalidUrlError> {
+    let host = url.host_str().ok_or(InvalidUrlError)?.trim_matches(['[', ']']).to_owned();
+    Ok((host, url.port_or_known_default().ok_or(InvalidUrlError)?))
+}
+
+async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, TransportError> {
+    let found = lookup_host((host, port)).await;
+    let found = found.map_err(|error| TransportError::unreachable(resolve_cause(&error)))?;
+    let socket = connect_any(interleave(found.collect())).await;
+    let socket = socket.map_err(|error| TransportError::unreachable(connect_cause(&error)))?;
+    configure(&socket);
+    Ok(socket)
+}
+
+fn tls_fault(error: &io::Error) -> TransportError {
+    TransportError::unreachable(tls_cause(error))
 }
 
 /// Alternates the address families and otherwise keeps the resolver's order (RFC 8305, section 4).

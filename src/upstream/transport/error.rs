@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::super::Sent;
 
@@ -75,6 +75,11 @@ impl TransportError {
     }
 
     pub fn of_io(error: &io::Error, reached: Reached) -> Self {
+        // TLS 1.3: the client has finished the handshake and sent the request before the server checks its certificate.
+        // A server that sends this alert has read no request.
+        if let Some(alert) = refused_certificate(error).filter(|_| reached < Reached::Response) {
+            return Self::unreachable(format!("the server refused the client certificate: {alert:?}"));
+        }
         let cause = match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "connection reset",
             io::ErrorKind::TimedOut => "connection timed out",
@@ -155,6 +160,23 @@ pub fn tls_cause(error: &io::Error) -> Cow<'static, str> {
         TlsError::PeerIncompatible(_) => "no TLS version or cipher suite in common".into(),
         _ => "TLS handshake failed".into(),
     }
+}
+
+/// Returns the alert with which a server refuses the client certificate, or that there is none.
+fn refused_certificate(error: &io::Error) -> Option<AlertDescription> {
+    let Some(TlsError::AlertReceived(alert)) = error.get_ref()?.downcast_ref() else { return None };
+    let is_about_certificate = matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    );
+    is_about_certificate.then_some(*alert)
 }
 
 fn certificate_cause(error: &CertificateError) -> &'static str {

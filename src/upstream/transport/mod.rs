@@ -4,6 +4,8 @@
 //! mod.rs       sends a request: pool, retries, redirects
 //! request.rs   a request without its body
 //! connect.rs   name resolution, Happy Eyeballs, TLS
+//! proxy.rs     tunnels through an HTTP proxy
+//! tls_terms.rs the certificates that are trusted and presented
 //! stream.rs    a connection with or without TLS
 //! http1.rs     HTTP/1.1, read by the generation's task
 //! http1_connection.rs            a connection and the request written to it
@@ -24,11 +26,13 @@ mod http1;
 mod http1_connection;
 mod http2;
 mod idle;
+mod proxy;
 mod request;
 mod response;
 mod response_head;
 mod retries;
 mod stream;
+mod tls_terms;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
@@ -46,19 +50,22 @@ use url::Url;
 
 use super::SentMark;
 
-use connect::{Connected, Connector};
+use connect::{Connected, Connector, TlsConfigs};
 use http2::{Lease, Multiplexed, Tasks};
 use idle::Idle;
 use response::ResponseBody;
 use retries::FailedRequest;
 use stream::Stream;
+use tls_terms::TlsPurpose;
 
 pub use error::{TransportError, TransportErrorKind};
 pub use framing::{Framing, InvalidFramingError, More};
+pub use proxy::{InvalidProxyError, Proxy};
 pub use request::{InvalidUrlError, UpstreamRequest};
 pub use response::Response;
 pub use response_head::ResponseHead;
 pub use retries::{Retries, RetryReason};
+pub use tls_terms::{InvalidPemError, TlsTerms};
 
 const MAX_REDIRECTS: usize = 5;
 /// Interval of the search for expired idle connections.
@@ -83,13 +90,23 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// Timeouts of a transport's connections.
-#[derive(Debug, Clone, Copy)]
+/// How a transport's connections are opened, and how long they are kept.
+#[derive(Debug, Clone)]
 pub struct ConnectionTerms {
-    /// Limit for name resolution, TCP and TLS together.
+    /// Limit for name resolution, TCP, the tunnel of a proxy and TLS together.
     pub connect_timeout: Duration,
     /// How long an idle connection stays open.
     pub keepalive: Duration,
+    /// `None` connects to the server itself.
+    pub proxy: Option<Proxy>,
+    pub tls: TlsTerms,
+}
+
+impl ConnectionTerms {
+    /// Connects to the server itself and trusts the system's certificates.
+    pub const fn direct(connect_timeout: Duration, keepalive: Duration) -> Self {
+        Self { connect_timeout, keepalive, proxy: None, tls: TlsTerms::SYSTEM }
+    }
 }
 
 /// Builds the transports of all upstreams and holds their shared state.
@@ -121,18 +138,16 @@ impl TransportBuilder {
 
     /// Builds a transport to the server of this URL. Must be called within a tokio runtime.
     pub fn build(&self, url: &Url, terms: ConnectionTerms) -> Result<Transport, TransportBuildError> {
-        let tls = if url.scheme() == "https" { Some(self.tls()?) } else { None };
-        Ok(self.build_with(url, terms, tls)?)
+        let is_https = |url: &Url| url.scheme() == "https";
+        let server = is_https(url).then(|| self.tls(&terms.tls)).transpose()?;
+        let proxy_url = terms.proxy.as_ref().map(Proxy::url).filter(|url| is_https(url));
+        let proxy = proxy_url.map(|_| terms.tls.client_config(TlsPurpose::Proxy).map(Arc::new)).transpose()?;
+        Ok(self.build_with(url, terms, TlsConfigs { server, proxy })?)
     }
 
-    fn build_with(
-        &self,
-        url: &Url,
-        terms: ConnectionTerms,
-        tls: Option<Arc<ClientConfig>>,
-    ) -> Result<Transport, InvalidUrlError> {
+    fn build_with(&self, url: &Url, terms: ConnectionTerms, tls: TlsConfigs) -> Result<Transport, InvalidUrlError> {
         let inner = Arc::new(ConnectionPool {
-            connector: Connector::new(url, tls, terms.connect_timeout)?,
+            connector: Connector::new(url, terms.proxy, tls, terms.connect_timeout)?,
             keepalive: terms.keepalive,
             idle: Idle::default(),
             multiplexed: Multiplexed::default(),
@@ -144,11 +159,16 @@ impl TransportBuilder {
         Ok(Transport(inner))
     }
 
-    fn tls(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+    /// Returns the TLS configuration for an upstream. All upstreams without settings for TLS share one: reading the
+    /// system's certificates takes tens of milliseconds.
+    fn tls(&self, terms: &TlsTerms) -> Result<Arc<ClientConfig>, rustls::Error> {
+        if !terms.is_default() {
+            return Ok(Arc::new(terms.client_config(TlsPurpose::Upstream)?));
+        }
         if let Some(config) = self.tls.get() {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(connect::tls_config()?);
+        let config = Arc::new(terms.client_config(TlsPurpose::Upstream)?);
         Ok(Arc::clone(self.tls.get_or_init(|| config)))
     }
 }

@@ -1,4 +1,4 @@
-//! A connection with or without TLS.
+//! A connection with or without TLS, also through a proxy with TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,10 @@ use tokio_rustls::client::TlsStream;
 /// A TCP connection, with TLS for `https`.
 pub enum Stream {
     Clear(TcpStream),
+    /// TLS with the upstream; or with a proxy, and the tunnel to the upstream in it has no TLS of its own.
     Tls(Box<TlsStream<TcpStream>>),
+    /// TLS with the upstream, in a tunnel through a proxy with TLS.
+    TlsInTls(Box<TlsStream<Box<TlsStream<TcpStream>>>>),
 }
 
 impl Stream {
@@ -19,6 +22,7 @@ impl Stream {
         match self {
             Self::Clear(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
+            Self::TlsInTls(stream) => stream.get_ref().0.get_ref().0,
         }
     }
 }
@@ -28,6 +32,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -37,6 +42,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -44,6 +50,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -51,6 +58,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -62,6 +70,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::TlsInTls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
         }
     }
 
@@ -69,6 +78,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Clear(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::TlsInTls(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod decoding;
 mod http1;
 mod http2;
+mod proxy;
 mod redirects;
 mod retries;
 mod tls;
@@ -14,7 +15,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Method};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -26,7 +26,7 @@ use super::*;
 
 /// Timeout of each step of a test.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
-const TERMS: ConnectionTerms = ConnectionTerms { connect_timeout: STEP_TIMEOUT, keepalive: STEP_TIMEOUT };
+const TERMS: ConnectionTerms = ConnectionTerms::direct(STEP_TIMEOUT, STEP_TIMEOUT);
 
 fn builder() -> TransportBuilder {
     TransportBuilder::new(TaskTracker::new(), CancellationToken::new())

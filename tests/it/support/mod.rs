@@ -3,6 +3,7 @@
 pub mod answering_upstream;
 mod client;
 pub mod cluster;
+mod connect_proxy;
 mod gate;
 pub mod in_process;
 pub mod issuer;
@@ -31,6 +32,7 @@ mod upstream;
 
 pub use answering_upstream::AnsweringUpstream;
 pub use client::{Answer, Event, text};
+pub use connect_proxy::ConnectProxy;
 pub use gate::Gate;
 pub use leases::LEASE;
 pub use leaver::{Leaver, Way};
