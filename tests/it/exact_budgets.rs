@@ -10,8 +10,8 @@ use futures_util::{FutureExt, StreamExt, stream};
 use smallvec::smallvec;
 use tokenrill::domain::{
     Account, Affinity, AllowedModels, Budget, BudgetPeriod, ChatRequest, Chunk, Escaped, FinishReason, ModelPrice,
-    NamePattern, OnUpstreamFailure, Part, Principal, Quota, RequestId, Shape, Strategy, Timestamp, Trailer, UsageReport, UsageRequest,
-    Usd,
+    NamePattern, OnUpstreamFailure, Part, Principal, Quota, RequestId, Shape, Strategy, Timestamp, Trailer,
+    UsageReport, UsageRequest, Usd,
 };
 use tokenrill::event_log::{Memory, MemoryLimits};
 use tokenrill::generation::{
@@ -21,8 +21,8 @@ use tokenrill::json::JsonObject;
 use tokenrill::limits::{Budgets, ExceededLimit, Limiter, Limits, ProcessLimits, RequestPermit, Spender, WaitPolicy};
 use tokenrill::telemetry::Metrics;
 use tokenrill::upstream::{
-    AliasTarget, Answer, AttemptError, AttemptErrorKind, AttemptTerms, ListedModel, ModelAlias, Provider, Router, Sent,
-    Signal, Target, UpstreamIdentity, UpstreamServer,
+    AliasTarget, Answer, AttemptError, AttemptErrorKind, AttemptTerms, KnownConversations, ListedModel, ModelAlias,
+    Provider, Router, Sent, Signal, Target, UpstreamIdentity, UpstreamServer,
 };
 use tokenrill::usage::{Ledger, Prices, UsageQuery};
 use tokio::sync::watch;
