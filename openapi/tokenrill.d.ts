@@ -286,6 +286,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/messages": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create a message, as Anthropic's API does.
+         * @description Anthropic's SDKs work with this service as their base URL, whatever the upstream of the model is. With
+         *     `"stream": true` the response is a stream of events. The service sends the response head with the first token, or
+         *     after `generation.head_wait`. A failure before the head is a status; a later one is an `error` event. The header
+         *     `Tokenrill-Generation` contains the generation's id: the same events, with ids, are at
+         *     `GET /v1/generations/{id}/events?format=messages`.
+         *
+         *     Closing the connection stops the model, streaming or not, unless the request sets a grace by the field `grace_ms` or
+         *     the header.
+         *
+         *     A target with Anthropic's API receives the request as it came, apart from the model and the limits. For any other
+         *     target it is converted to a chat completion; the response is `400` if that cannot carry a part of it.
+         */
+        post: operations["create_message"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/messages/count_tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Count the tokens of a message, as Anthropic's API does.
+         * @description Nothing is sent to an upstream: the tokens are counted with the vocabulary of the model's family. Counts as a request
+         *     of the caller's rate.
+         */
+        post: operations["count_message_tokens"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models": {
         parameters: {
             query?: never;
@@ -630,7 +681,7 @@ export interface components {
          * @description The closed list of error codes.
          * @enum {string}
          */
-        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_restarted" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "event_log_unavailable" | "replica_lost" | "shutting_down" | "history_lost" | "internal";
+        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "model_unpriced" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "budget_exceeded" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_restarted" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "event_log_unavailable" | "replica_lost" | "shutting_down" | "history_lost" | "internal";
         /**
          * @description The encoding of `data`.
          * @enum {string}
@@ -689,7 +740,7 @@ export interface components {
          * @description The wire formats in which a generation can be followed.
          * @enum {string}
          */
-        Format: "native" | "openai";
+        Format: "native" | "openai" | "messages";
         /**
          * @description The events from `from` to `to`, both included, are no longer kept, so the client's view may be incomplete. The range
          *     may include numbers that no event ever had.
@@ -793,16 +844,55 @@ export interface components {
             /** @example ok */
             status: string;
         };
-        /** @description One message. Other members are forwarded to the model's server unchanged. */
         Message: {
-            /** @description A string, an array of parts, or any other content that the model's server accepts. */
-            content?: unknown;
+            id: string;
+            /** @constant */
+            type: "message";
+            /** @constant */
+            role: "assistant";
+            model: string;
+            content: {
+                type: string;
+            }[];
+            stop_reason: string | null;
+            usage: {
+                [key: string]: unknown;
+            };
+        };
+        /** @description The tokens of a request. */
+        MessageTokenCount: {
             /**
-             * @description The role, such as `system`, `developer`, `user`, `assistant` or `tool`; the model's server defines the valid
-             *     ones.
-             * @example user
+             * Format: int64
+             * @description Tokens of the system prompt, the messages and the tools. An estimate: the model's own count can differ.
              */
-            role: string;
+            input_tokens: number;
+        };
+        /** @description `{"type": "error", "error": {...}}`: the body of an error response of Anthropic's API, or an event of its streams. */
+        MessagesError: {
+            error: components["schemas"]["MessagesErrorBody"];
+            /** @description The id of the request; absent in a stream, whose response has it as a header. */
+            request_id?: string | null;
+            /**
+             * @description `error`.
+             * @example error
+             */
+            type: string;
+        };
+        /** @description The error. */
+        MessagesErrorBody: {
+            details: components["schemas"]["MessagesErrorDetails"];
+            /** @description What happened and what to do. */
+            message: string;
+            /**
+             * @description The kind of error, derived from the status.
+             * @example invalid_request_error
+             */
+            type: string;
+        };
+        /** @description What SDKs read as the code of an error. */
+        MessagesErrorDetails: {
+            /** @description The code, from the same list as that of the problems; or the code that the upstream reported. */
+            error_code: string;
         };
         /**
          * @description The event `metrics` of the channel `system.metrics`, sent every second. Values other than rates are current, or
@@ -1136,6 +1226,50 @@ export interface components {
             messages: unknown[];
             input?: null;
         });
+        /**
+         * @description A request for a message in the form of Anthropic's Messages API. Other fields of that API are accepted too: a target
+         *     with Anthropic's API receives the request as it came, any other target what chat completions can carry.
+         */
+        NewMessage: {
+            /**
+             * Format: int64
+             * @description How many milliseconds the generation continues without a viewer. Default here: 0, so that closing the connection
+             *     stops the model.
+             */
+            grace_ms?: number | null;
+            /**
+             * Format: int32
+             * @description The maximum tokens of the answer. Required for an answer.
+             */
+            max_tokens?: number | null;
+            /** @description Messages with the roles `user`, `assistant` and `system`; their content is a text or a list of blocks. */
+            messages: {
+                [key: string]: unknown;
+            }[];
+            /** @description The model. Required unless there is a default. */
+            model?: string | null;
+            /** @description Texts at which the answer ends. */
+            stop_sequences?: string[] | null;
+            /** @description `true`: the response is a stream of events; else it is the whole message at the end. */
+            stream?: boolean | null;
+            /** @description The system prompt: a text, or blocks of text. */
+            system?: string | {
+                [key: string]: unknown;
+            }[] | null;
+            /**
+             * Format: double
+             * @description How random the answer is.
+             */
+            temperature?: number | null;
+            /** @description Whether the model must use a tool, and which. */
+            tool_choice?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Tools with a name and an `input_schema`. */
+            tools?: {
+                [key: string]: unknown;
+            }[] | null;
+        };
         /** @description A request for a ticket. */
         NewTicket: {
             /**
@@ -1805,6 +1939,16 @@ export interface components {
         /** @description One event: a chunk, an error, or the end. Without names. */
         ChatCompletionEvent: {
             data: "[DONE]" | string;
+        };
+        /** @description The data of an event, whose name is its type. */
+        MessageEventData: {
+            /** @enum {unknown} */
+            type: "message_start" | "content_block_start" | "content_block_delta" | "content_block_stop" | "message_delta" | "message_stop";
+        };
+        /** @description One event of a message, or an error, which ends the stream. */
+        MessageEvent: {
+            event: string;
+            data: string;
         };
         /** @description One event. Clients must ignore unknown events. */
         ChannelStreamEvent: {
@@ -3593,7 +3737,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["GenerationEvent"] | components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"] | components["schemas"]["ChatCompletionEvent"] | components["schemas"]["MessageEvent"];
                 };
             };
             /** @description The position is that of the terminal event: no event will follow. Stops an `EventSource` from reconnecting */
@@ -3701,6 +3845,368 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    create_message: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A unique key for this request, so that a retry starts no second generation: 1 to 255 visible ASCII characters */
+                "Idempotency-Key"?: string;
+                /** @description Same as the field `grace_ms`, which takes precedence */
+                "Tokenrill-Grace-Ms"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewMessage"];
+            };
+        };
+        responses: {
+            /** @description The events, or the message */
+            200: {
+                headers: {
+                    /** @description The generation's id */
+                    "Tokenrill-Generation"?: string;
+                    /** @description The id of the request */
+                    "request-id"?: string;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                    "application/json": components["schemas"]["Message"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+        };
+    };
+    count_message_tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewMessage"];
+            };
+        };
+        responses: {
+            /** @description The tokens */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessageTokenCount"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MessagesError"];
+                    "text/event-stream": components["schemas"]["MessageEvent"];
                 };
             };
         };

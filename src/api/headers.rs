@@ -4,6 +4,8 @@ use axum::http::HeaderName;
 
 /// The id of the request.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Anthropic's SDKs read it in place of `X-Request-Id`.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The id of the generation whose events or state are in the response.
 pub const TOKENRILL_GENERATION: HeaderName = HeaderName::from_static("tokenrill-generation");
 /// `Tokenrill-Attached: existing` in the response to a request that joined an existing generation.

@@ -105,6 +105,7 @@ pub fn new_generation(mut body: JsonObject, rules: FieldRules, caller: &Caller) 
         allowed: caller.models.clone(),
         model,
         fields: body,
+        messages_form: None,
         delivery: Delivery::Stream,
         metadata,
         prompt: None,

@@ -83,6 +83,11 @@ impl AdmittedRequest {
         Ok(json)
     }
 
+    /// Uses up the reserved request of the caller's rate.
+    pub async fn spend(mut self) {
+        self.permit.spend().await;
+    }
+
     /// Combines the admitted request with its body, which was sent to `path`, and the connection that it becomes.
     pub fn with_body(
         self,

@@ -11,7 +11,7 @@ use super::problem::{ErrorCode, Problem};
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Endpoints that clients of model providers call and that do not exist here.
-const NOT_OFFERED: [&str; 14] = [
+const NOT_OFFERED: [&str; 13] = [
     "assistants",
     "audio",
     "batches",
@@ -20,7 +20,6 @@ const NOT_OFFERED: [&str; 14] = [
     "files",
     "fine_tuning",
     "images",
-    "messages",
     "moderations",
     "realtime",
     "responses",
@@ -106,7 +105,6 @@ mod tests {
             ("/v1/completions", "Use POST /v1/chat/completions."),
             ("/v1/responses/resp_1", "not offered here"),
             ("/v1/embeddings", "not offered here"),
-            ("/v1/messages/count_tokens", "not offered here"),
             ("/openai/deployments/gpt/chat/completions", "Azure"),
             ("/v1", NOT_FOUND),
             ("/v10/models", NOT_FOUND),

@@ -2,7 +2,11 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
+use serde::Serialize;
+
+use super::messages_form::MessagesForm;
 use super::output_limits::{OutputLimits, TooMuch};
 use crate::json::{JsonObject, Token, Tokens, unescape};
 
@@ -14,8 +18,10 @@ use crate::json::{JsonObject, Token, Tokens, unescape};
 pub struct ChatRequest {
     pub model: String,
     pub fields: JsonObject,
-    /// The maximum tokens of each choice, if the caller's limits have one and the request has none.
+    /// The maximum tokens of each choice, if `fields` have none: that of the caller's limits or of `messages_form`.
     pub added_limit: Option<NonZeroU32>,
+    /// The same request as it was sent, if that was in the dialect of Anthropic's Messages API.
+    pub messages_form: Option<Arc<MessagesForm>>,
 }
 
 /// The part of a request's prompt that is kept to count its tokens if the provider does not.
@@ -73,7 +79,15 @@ const NOT_TEXT: [&str; 4] = ["file", "image_url", "input_audio", "type"];
 
 impl ChatRequest {
     pub const fn new(model: String, fields: JsonObject) -> Self {
-        Self { model, fields, added_limit: None }
+        Self { model, fields, added_limit: None, messages_form: None }
+    }
+
+    /// Replaces a field, in each form of the request.
+    pub fn set(&mut self, name: &str, value: &impl Serialize) {
+        self.fields.set(name, value);
+        if let Some(form) = &mut self.messages_form {
+            Arc::make_mut(form).fields.set(name, value);
+        }
     }
 
     /// Returns the texts that an estimate of the input tokens counts.
@@ -94,6 +108,12 @@ impl ChatRequest {
         stated.or_else(|| self.added_limit.map(|limit| limit.get().into()))
     }
 
+    /// Returns whether the caller did not ask for the limit that is added.
+    pub fn limit_is_the_operators(&self) -> bool {
+        let asked = self.messages_form.as_ref().map(|form| form.limit);
+        self.added_limit.is_some_and(|added| asked.is_none_or(|asked| asked > added))
+    }
+
     /// Returns how many choices the request asks for, also inside `extra_body`.
     pub fn choices(&self) -> u64 {
         let inner = self.extra_body().and_then(|inner| number(&inner, CHOICES)).unwrap_or_default();
@@ -108,6 +128,7 @@ impl ChatRequest {
     ///
     /// The request, or an object in it that servers read, asks for more, or for an amount that is not a whole number.
     pub fn apply_limits(&mut self, tokens: Option<NonZeroU32>, choices: Option<NonZeroU32>) -> Result<(), TooMuch> {
+        self.added_limit = self.messages_form.as_ref().map(|form| form.limit);
         let limits = OutputLimits { tokens, choices };
         if limits.is_none() {
             return Ok(());
@@ -121,7 +142,8 @@ impl ChatRequest {
         }
         limits.check(&self.fields)?;
         if OUTPUT_LIMITS.iter().all(|name| number(&self.fields, name).is_none()) {
-            self.added_limit = tokens;
+            let asked = self.messages_form.as_ref().map(|form| form.limit);
+            self.added_limit = tokens.into_iter().chain(asked).min();
         }
         Ok(())
     }

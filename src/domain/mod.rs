@@ -18,8 +18,10 @@ mod event;
 mod failure;
 mod field_kind;
 mod id;
+pub mod json_values;
 mod log_format;
 mod lookup;
+mod messages_form;
 mod name_pattern;
 mod on_disconnect;
 mod on_upstream_failure;
@@ -58,6 +60,7 @@ pub use field_kind::FieldKind;
 pub use id::{ConnectionId, GenerationId, InvalidId, ReplicaId, RequestId};
 pub use log_format::LogFormat;
 pub use lookup::Lookup;
+pub use messages_form::{MessagesForm, UncarriedField};
 #[cfg(test)]
 pub use name_pattern::tests::COMPARISONS;
 pub use name_pattern::{AllowedModels, NamePattern, NamePatterns};

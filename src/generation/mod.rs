@@ -13,6 +13,7 @@
 //! only the generation's task appends it: others ask the task, which drops the upstream connection and then appends. A
 //! task that is dropped appends in its destructor.
 
+mod admission;
 mod answer_text;
 mod assembly;
 mod attempt_failure;
@@ -25,6 +26,7 @@ pub mod fixture;
 mod following;
 mod listing;
 mod log_text;
+mod prompt_count;
 mod reading;
 mod recorded_request;
 mod recovery;

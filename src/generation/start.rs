@@ -6,7 +6,8 @@ use super::audience::OnDisconnect;
 use super::following::{FollowError, Following};
 use super::storage::Storage;
 use crate::domain::{
-    AllowedModels, Claim, Metadata, OnUpstreamFailure, Principal, PromptReference, RequestId, TooMuch, UsageRequest,
+    AllowedModels, Claim, MessagesForm, Metadata, OnUpstreamFailure, Principal, PromptReference, RequestId, TooMuch,
+    UsageRequest,
 };
 use crate::event_log::{ClaimError, CreateError};
 use crate::json::JsonObject;
@@ -29,6 +30,8 @@ pub struct NewGeneration {
     pub allowed: AllowedModels,
     /// The fields for the provider, as in [`ChatRequest::fields`](crate::domain::ChatRequest::fields).
     pub fields: JsonObject,
+    /// The same request in the dialect of Anthropic's Messages API, if it was sent in that.
+    pub messages_form: Option<MessagesForm>,
     /// How the caller wants the answer. A generation that may outlive its connection always streams.
     pub delivery: Delivery,
     /// The stored prompt that the request was made from, with its version.

@@ -31,6 +31,7 @@ mod routing;
 mod scripted_provider;
 pub mod sse;
 mod transport;
+mod unsupported_field;
 mod upstream_server;
 mod upstream_status;
 

@@ -119,7 +119,7 @@ impl Target {
             Some(parameters) => {
                 let mut request = ChatRequest::clone(request);
                 for (name, value) in parameters.iter() {
-                    request.fields.set(name, value);
+                    request.set(name, value);
                 }
                 provider.attempt(&Arc::new(request), terms)
             }

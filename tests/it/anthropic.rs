@@ -1,6 +1,6 @@
 //! An upstream with Anthropic's Messages API, behind the native wire and chat completions.
 
-mod script;
+pub mod script;
 
 use std::collections::BTreeMap;
 

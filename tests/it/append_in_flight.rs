@@ -114,6 +114,7 @@ impl Running {
         let other = service(log.replica(), provider(None));
         let spender = Spender::new(Account::Principal(CALLER), Quota::NONE, Arc::default());
         let started = owner.start(NewGeneration {
+            messages_form: None,
             owner: CALLER,
             spender,
             request: RequestPermit::default(),

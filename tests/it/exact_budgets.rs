@@ -223,6 +223,7 @@ impl World {
         let account = Account::Principal(caller());
         let budget = Budget { most: Usd::from_nanos(MOST), per: BudgetPeriod::Day };
         let new = NewGeneration {
+            messages_form: None,
             delivery: Delivery::Stream,
             owner: caller(),
             spender: Spender::new(account, Quota::NONE, Arc::default()).with_budget(Some(budget)),

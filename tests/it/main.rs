@@ -44,6 +44,7 @@ mod life;
 mod limits;
 mod limits_contract;
 mod memory_bounds;
+mod messages;
 mod model_lists;
 mod openapi;
 mod operators;

@@ -284,6 +284,7 @@ fn generations(provider: Chaos, limiter: Limiter, metrics: &Arc<Metrics>, tasks:
 fn new_generation(spender: Spender, number: u64) -> NewGeneration {
     let Account::Principal(owner) = spender.account.clone() else { panic!("accounts of principals") };
     NewGeneration {
+        messages_form: None,
         delivery: Delivery::Stream,
         owner,
         spender,

@@ -429,7 +429,6 @@ async fn unknown_path_gets_a_hint_that_openai_sdks_also_show() {
         (Method::POST, "/v1/completions", "Use POST /v1/chat/completions.".to_owned()),
         (Method::POST, "/v1/responses", "not offered here".to_owned()),
         (Method::POST, "/v1/embeddings", "not offered here".to_owned()),
-        (Method::POST, "/v1/messages", "not offered here".to_owned()),
     ] {
         let request = service.request(method, path).header(CONTENT_TYPE, "application/json").body("{}");
         let answer = Answer::to(request).await;

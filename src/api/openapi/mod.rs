@@ -43,6 +43,7 @@ use security::describe_security;
         (name = "channels", description = "A channel is a log of events that applications publish: notifications, progress, a chat room. The service itself publishes to `system.time` and `system.metrics`."),
         (name = "prompts", description = "A prompt is stored in this service and not in a front end: its text, its version, and a schema of its variables."),
         (name = "openai", description = "The OpenAI-compatible API: set the base URL of an OpenAI SDK to `/v1` of this service."),
+        (name = "anthropic", description = "Anthropic's Messages API: set the base URL of an Anthropic SDK to this service. For any model of any upstream."),
         (name = "operations", description = "Health checks, metrics and connections, for operators."),
     ),
 )]

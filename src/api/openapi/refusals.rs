@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::super::access::Access;
 use super::super::problem::ErrorCode::{
     ChannelFull, ConnectionNotFound, EventLogUnavailable, Forbidden, GenerationNotFound, HistoryLost, Internal,
-    InvalidRequest, InvalidVariables, IssuerUnavailable, Misdirected, ModelNotFound, NotAcceptable, Overloaded,
-    PromptNotFound, RateLimited, ShuttingDown, TooManyConnections, Unauthenticated, UnsupportedMediaType,
+    InvalidRequest, InvalidVariables, IssuerUnavailable, Misdirected, ModelNotFound, ModelRequired, NotAcceptable,
+    Overloaded, PromptNotFound, RateLimited, ShuttingDown, TooManyConnections, Unauthenticated, UnsupportedMediaType,
 };
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::wire::port::RefusalFormat;
@@ -38,6 +38,10 @@ const REFUSALS: &[OperationRefusals] = &[
     (("/v1/prompts", "get"), &[]),
     (("/v1/prompts/{id}", "get"), &[&[PromptNotFound]]),
     (RENDER, &[BODY, &[PromptNotFound, InvalidVariables, Overloaded]]),
+    (
+        ("/v1/messages/count_tokens", "post"),
+        &[BODY, &[ModelRequired, ModelNotFound, RateLimited, Overloaded, EventLogUnavailable, ShuttingDown]],
+    ),
     (("/v1/models", "get"), &[]),
     (("/v1/models/{id}", "get"), &[&[ModelNotFound]]),
     (("/healthz", "get"), &[]),

@@ -23,8 +23,8 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Starts a block. `name` must not be `error`, `open` or `message`: a browser's `EventSource` dispatches events of
-    /// its own under these names.
+    /// Starts a block. `name` must not be `error`, `open` or `message`, under which a browser's `EventSource` dispatches
+    /// events of its own, unless the dialect has that event.
     pub fn event(&mut self, name: &str) -> SseBlock<'_> {
         self.bytes.put_slice(b"event: ");
         self.bytes.put_slice(name.as_bytes());

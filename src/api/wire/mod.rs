@@ -6,6 +6,7 @@ pub mod channel;
 pub mod encoder;
 pub mod frames;
 pub mod measures;
+pub mod messages;
 pub mod native;
 pub mod openai_chat;
 pub mod output_piece;
@@ -13,6 +14,7 @@ pub mod port;
 #[cfg(test)]
 mod resuming;
 pub mod retry;
+pub mod retry_headers;
 pub mod table;
 
 pub use encoder::Encoder;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::block_encoder::BlockEncoder;
 use super::encoder::{CatchUp, Encoder, PageEffect};
 use super::frames::Frames;
+use super::messages::encoder::MessagesEncoder;
 use super::native::encoder::NativeEncoder;
 use super::openai_chat::encoder::{BlockIds, ChatEncoder};
 use crate::api::ready_writes::ready_writes;
@@ -162,6 +163,28 @@ fn check_texts(stream: &[u8]) {
     }
 }
 
+/// Checks that a viewer which resumes after any entry receives the rest of the bytes; returns all of them.
+fn resumed_everywhere<E: Encoder>(
+    entries: &[Entry],
+    size: usize,
+    encoder: impl Fn() -> E,
+) -> Result<Vec<u8>, TestCaseError> {
+    let log = FixtureLog::new(entries.to_vec(), size);
+    let source = |position: usize| ViewerSource::new(log.viewer(entries[position].sequence.before()), encoder());
+    let mut live = source(0);
+    let live: Vec<_> = (1..=entries.len())
+        .map(|visible| {
+            log.show(visible);
+            ready_writes(&mut live).expect("the log is kept").concat()
+        })
+        .collect();
+    for position in 0..entries.len() {
+        let replayed = ready_writes(&mut source(position)).expect("the log is kept").concat();
+        prop_assert_eq!(&replayed, &live[position..].concat());
+    }
+    Ok(live.concat())
+}
+
 proptest! {
     #[test]
     fn viewer_that_resumes_after_any_entry_receives_the_rest_of_the_bytes(entries in entries(), size in 1..8_usize) {
@@ -196,19 +219,9 @@ proptest! {
 
     #[test]
     fn viewer_that_resumes_a_wire_with_state_receives_the_rest_of_the_bytes(entries in entries(), size in 1..8_usize) {
-        let log = FixtureLog::new(entries.clone(), size);
-        let source = |position: usize| ViewerSource::new(log.viewer(entries[position].sequence.before()), BlockEncoder::default());
-        let mut live = source(0);
-        let live: Vec<_> = (1..=entries.len())
-            .map(|visible| {
-                log.show(visible);
-                ready_writes(&mut live).expect("the log is kept").concat()
-            })
-            .collect();
-        check_texts(&live.concat());
-        for position in 0..entries.len() {
-            let replayed = ready_writes(&mut source(position)).expect("the log is kept").concat();
-            prop_assert_eq!(&replayed, &live[position..].concat());
+        check_texts(&resumed_everywhere(&entries, size, BlockEncoder::default)?);
+        for ids in [BlockIds::Absent, BlockIds::Present] {
+            resumed_everywhere(&entries, size, || MessagesEncoder::new(start_of(&entries), ids))?;
         }
     }
 }

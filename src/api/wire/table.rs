@@ -5,6 +5,7 @@ use axum::response::Response;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::messages::Messages;
 use super::native::Native;
 use super::openai_chat::OpenAiChat;
 use super::port::{RefusalBody, RefusalFormat, RefusalSchemas, StreamPurpose, Wire, stream};
@@ -15,7 +16,8 @@ use crate::api::state::Api;
 use crate::generation::Following;
 
 /// The wires. The first is the default: of `?format=`, and of errors of paths that belong to no other.
-pub static WIRES: [WireEntry; 2] = [WireEntry::of::<Native>(), WireEntry::of::<OpenAiChat>()];
+pub static WIRES: [WireEntry; 3] =
+    [WireEntry::of::<Native>(), WireEntry::of::<OpenAiChat>(), WireEntry::of::<Messages>()];
 
 /// A wire, selected at run time.
 pub struct WireEntry {
@@ -86,6 +88,9 @@ mod tests {
             ("/v1/models/a/b", "openai"),
             ("/v1/chat/completions/x", "native"),
             ("/v1/modelsx", "native"),
+            ("/v1/messages", "messages"),
+            ("/v1/messages/count_tokens", "messages"),
+            ("/v1/messagesx", "native"),
             ("/v1/generations", "native"),
             ("/", "native"),
         ] {

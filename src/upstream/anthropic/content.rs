@@ -1,7 +1,7 @@
 //! Converts the content of a chat message to Anthropic's content blocks.
 
-use super::json_values::{copy, object, raw, text, unescape};
-use super::unsupported_field::UnsupportedFieldError;
+use super::super::unsupported_field::UnsupportedFieldError;
+use crate::domain::json_values::{copy, object, raw, text, unescape};
 use crate::json::{Object, RawText, Tree};
 
 /// Returns the blocks of a message's content: a text, or a list of parts. `place` is the place of the content in the

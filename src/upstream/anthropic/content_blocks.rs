@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::super::{AttemptErrorKind, MalformedResponseError, Signal, Signals};
-use super::json_values::{object, raw, unescape};
+use crate::domain::json_values::{object, raw, unescape};
 use crate::domain::{Chunk, Escaped, Part, Shape};
 use crate::json::{Object, RawText, Tree, well_formed};
 

@@ -1,9 +1,9 @@
 //! Converts chat messages to Anthropic's system prompt and messages.
 
+use super::super::unsupported_field::UnsupportedFieldError;
 use super::content::{blocks, text_block};
-use super::json_values::{copy, object, raw};
 use super::tool_use::{tool_id, tool_uses};
-use super::unsupported_field::UnsupportedFieldError;
+use crate::domain::json_values::{copy, object, raw};
 use crate::json::{Object, RawText, Tree};
 
 /// The messages of a request in Anthropic's form.

@@ -6,7 +6,7 @@
 mod content;
 mod content_blocks;
 mod conversation;
-mod json_values;
+
 mod known_error;
 mod message_reader;
 mod message_usage;
@@ -14,7 +14,7 @@ mod model_page;
 mod request_body;
 mod tool_use;
 mod tools;
-mod unsupported_field;
+
 mod version;
 
 use std::collections::HashSet;
@@ -33,8 +33,9 @@ use super::deadlines::{AnswerDeadlines, Timeouts};
 use super::endpoint::Endpoint;
 use super::exchange::{Exchange, read_to_end};
 use super::transport::{ConnectionTerms, InvalidUrlError, TransportBuildError, TransportBuilder, UpstreamRequest};
+use super::unsupported_field::UnsupportedFieldError;
 use super::{
-    Answer, AttemptError, AttemptErrorKind, AttemptTerms, Delivery, ListedModel, Provider, ReportTerms, Sent, SentMark,
+    Answer, AttemptError, AttemptErrorKind, AttemptTerms, Delivery, ListedModel, Provider, ReportTerms, SentMark,
     UpstreamIdentity,
 };
 use crate::domain::ChatRequest;
@@ -135,9 +136,8 @@ impl Provider for Anthropic {
     fn attempt(&self, request: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer {
         let (this, request) = (Arc::clone(&self.0), Arc::clone(request));
         Box::pin(try_stream! {
-            let body = request_body::body(&request, &terms.model, this.terms.version.sampling()).map_err(|error| {
-                AttemptError::new(AttemptErrorKind::Unsupported(Box::new(error.into_report())), Sent::No)
-            })?;
+            let body = request_body::body(&request, &terms.model, this.terms.version.sampling())
+                .map_err(UnsupportedFieldError::into_attempt_error)?;
             let mut timer = pin!(sleep_until(Instant::now()));
             let mut deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
             let mark = terms.sent.of_request(Delivery::Stream);

@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::super::{ListedModel, MalformedResponseError};
-use super::json_values::unescape;
+use crate::domain::json_values::unescape;
 use crate::json::{Object, Tree};
 
 /// A page of the list.

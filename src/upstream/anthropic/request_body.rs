@@ -5,12 +5,12 @@ use std::mem::take;
 
 use bytes::Bytes;
 
+use super::super::unsupported_field::UnsupportedFieldError;
 use super::conversation::Conversation;
-use super::json_values::{copy, object, text};
 use super::tools::{ParallelCalls, tool_choice, tools};
-use super::unsupported_field::UnsupportedFieldError;
 use super::version::SamplingParameters;
-use crate::domain::ChatRequest;
+use crate::domain::json_values::{copy, object, text};
+use crate::domain::{ChatRequest, MessagesForm};
 use crate::json::{Object, RawText, Tree, write_members};
 
 /// The limit of an answer for which neither the caller nor the settings have one: Anthropic requires a limit. Thinking
@@ -63,6 +63,9 @@ const SAMPLING: [&str; 3] = ["temperature", "top_k", "top_p"];
 ///
 /// Errors: the request has a field that Anthropic cannot carry, and without which it would ask for something else.
 pub fn body(request: &ChatRequest, model: &str, sampling: SamplingParameters) -> Result<Bytes, UnsupportedFieldError> {
+    if let Some(form) = &request.messages_form {
+        return Ok(body_as_sent(form, request, model));
+    }
     refuse_unsupported(request)?;
     let fields = &request.fields;
     let mut conversation = Conversation::read(fields.present("messages").unwrap_or("[]"))?;
@@ -116,6 +119,17 @@ pub fn body(request: &ChatRequest, model: &str, sampling: SamplingParameters) ->
     let mut body = String::with_capacity(members.iter().map(|(name, json)| name.len() + json.len() + 8).sum());
     write_members(&mut body, members.iter().map(|(name, json)| (*name, &**json)));
     Ok(body.into())
+}
+
+/// Returns the body of a request that was sent in this dialect: as it came, except for the model and the limit.
+fn body_as_sent(form: &MessagesForm, request: &ChatRequest, model: &str) -> Bytes {
+    let limit = request.output_limit().unwrap_or_else(|| form.limit.get().into());
+    let set = [("model", text(model).to_json()), ("max_tokens", limit.to_string()), ("stream", "true".to_owned())];
+    let others = form.fields.iter().filter(|(name, _)| set.iter().all(|(set, _)| set != name));
+    let members = set.iter().map(|(name, json)| (*name, json.as_str())).chain(others);
+    let mut body = String::with_capacity(form.fields.text_len() + 64);
+    write_members(&mut body, members);
+    body.into()
 }
 
 /// Refuses fields without which the request would ask for something else.

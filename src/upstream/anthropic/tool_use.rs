@@ -1,7 +1,7 @@
 //! Converts the tool calls of an assistant message to Anthropic's blocks.
 
-use super::json_values::{copy, object, raw, text, unescape};
-use super::unsupported_field::UnsupportedFieldError;
+use super::super::unsupported_field::UnsupportedFieldError;
+use crate::domain::json_values::{copy, object, raw, text, unescape};
 use crate::json::{Object, RawText, Tree};
 
 /// Returns a block for each tool call of a message.

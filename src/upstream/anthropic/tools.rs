@@ -1,7 +1,7 @@
 //! Converts the tools of a request, and the choice among them.
 
-use super::json_values::{copy, object, raw};
-use super::unsupported_field::UnsupportedFieldError;
+use super::super::unsupported_field::UnsupportedFieldError;
+use crate::domain::json_values::{copy, object, raw};
 use crate::json::{Object, RawText, Tree};
 
 /// Converts `tools`, a JSON array. A tool that is not in OpenAI's form is one of Anthropic's, and passes unchanged.

@@ -37,6 +37,7 @@ use super::deadlines::{AnswerDeadlines, Timeouts};
 use super::endpoint::Endpoint;
 use super::exchange::{Exchange, read_to_end};
 use super::transport::{ConnectionTerms, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
+use super::unsupported_field::UnsupportedFieldError;
 use super::{
     Answer, AttemptError, AttemptErrorKind, AttemptTerms, CacheKeys, Delivery, ListedModel, Provider, ReportTerms,
     Signals, UpstreamIdentity,
@@ -135,6 +136,9 @@ impl Provider for OpenAi {
     fn attempt(&self, request: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer {
         let (this, request) = (Arc::clone(&self.0), Arc::clone(request));
         Box::pin(try_stream! {
+                   if let Some(uncarried) = request.messages_form.as_ref().and_then(|form| form.uncarried.as_ref()) {
+                       Err(UnsupportedFieldError::from(uncarried).into_attempt_error())?;
+                   }
                    let mut timer = pin!(sleep_until(Instant::now()));
                    let mut deadlines = AnswerDeadlines::new(this.timeouts, timer.as_mut());
                    let mut forms = RequestForms::new(&request, terms.delivery, this.terms.whole);

@@ -111,7 +111,7 @@ impl RequestForms {
                 }));
             }
         }
-        let limit = if request.added_limit.is_some() { Limited::Yes } else { Limited::No };
+        let limit = if request.limit_is_the_operators() { Limited::Yes } else { Limited::No };
         Self { forms, refused: Vec::new(), first: None, stream, limit }
     }
 

@@ -1,6 +1,7 @@
 //! All tests that need a browser, Node or Python, which `make test` installs. `make quick` skips every test whose path
 //! has a module named `clients`.
 
+mod anthropic_sdks;
 mod browsers;
 mod field;
 mod openai_sdks;

@@ -302,6 +302,7 @@ impl World {
         let kept = known.map(|((at, _), _)| self.is_claimed(at));
         let lost = known.map(|((at, _), _)| self.is_lost(at));
         let started = self.generations.start(NewGeneration {
+            messages_form: None,
             delivery: Delivery::Stream,
             owner: CALLER,
             spender: Spender::new(Account::Principal(CALLER), Quota::NONE, Arc::clone(&POLICY)),

@@ -25,6 +25,7 @@ use utoipa_axum::routes;
 use super::port::{
     AnswerForm, RefusalBody, RefusalFormat, RefusalSchemas, StreamHead, StreamPurpose, WholeAnswer, Wire,
 };
+use super::retry_headers::insert_retry_headers;
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::caller::Caller;
 use crate::api::connection_record::ConnectionKind;
@@ -96,7 +97,7 @@ impl Wire for OpenAiChat {
     }
 
     fn refusal_headers(problem: &ProblemBody, headers: &mut HeaderMap) {
-        error::refusal_headers(problem, headers);
+        insert_retry_headers(problem, headers);
     }
 
     fn routes() -> OpenApiRouter<Api> {

@@ -1,6 +1,6 @@
 //! Values of JSON that the mappings build.
 
-use crate::domain::Escaped;
+use super::Escaped;
 use crate::json::{Object, RawText, Tree, well_formed};
 
 /// Returns an object with these members, in this order.

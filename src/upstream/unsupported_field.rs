@@ -1,6 +1,7 @@
-//! A field of a request that Anthropic's API cannot carry.
+//! A field of a request that the dialect of an upstream cannot carry.
 
-use super::super::ErrorReport;
+use super::{AttemptError, AttemptErrorKind, ErrorReport, Sent};
+use crate::domain::UncarriedField;
 
 /// The request is refused before anything is sent, because leaving the field out would change its meaning.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +18,13 @@ impl UnsupportedFieldError {
         Self { field: field.into(), reason }
     }
 
+    /// Returns the error of an attempt that is not made.
+    pub fn into_attempt_error(self) -> AttemptError {
+        AttemptError::new(AttemptErrorKind::Unsupported(Box::new(self.into_report())), Sent::No)
+    }
+
     /// Returns the error as an upstream would report it. The text is Tokenrill's own, so callers always read it.
-    pub fn into_report(self) -> ErrorReport {
+    fn into_report(self) -> ErrorReport {
         let message = self.to_string();
         ErrorReport {
             kind: Some("invalid_request_error".to_owned()),
@@ -28,5 +34,11 @@ impl UnsupportedFieldError {
             message: Some(message),
             request_id: None,
         }
+    }
+}
+
+impl From<&UncarriedField> for UnsupportedFieldError {
+    fn from(uncarried: &UncarriedField) -> Self {
+        Self::new(uncarried.field.clone(), uncarried.reason)
     }
 }

@@ -1,0 +1,38 @@
+//! Error responses of the Messages API, as JSON or as an event.
+
+use axum::http::{HeaderMap, HeaderValue};
+
+use super::error_body::MessagesError;
+use crate::api::headers::REQUEST_ID;
+use crate::api::problem::ProblemBody;
+use crate::api::wire::frames::Frames;
+use crate::api::wire::port::{RefusalBody, RefusalFormat};
+use crate::api::wire::retry_headers::insert_retry_headers;
+
+pub fn refusal(problem: &ProblemBody, format: RefusalFormat) -> RefusalBody {
+    let words = problem.upstream.as_ref();
+    let message = words.and_then(|words| words.message.clone()).unwrap_or_else(|| problem.detail.clone());
+    let code = words.and_then(|words| words.code.clone()).unwrap_or_else(|| problem.code.name());
+    let request_id = Some(problem.request_id.clone());
+    let error = MessagesError { request_id, ..MessagesError::new(problem.code.status(), code, message) };
+    match format {
+        RefusalFormat::Json => RefusalBody {
+            content_type: "application/json",
+            bytes: serde_json::to_vec(&error).unwrap_or_default().into(),
+        },
+        RefusalFormat::Event => {
+            let mut frames = Frames::default();
+            let mut block = frames.event("error");
+            block.data().json(&error);
+            block.end_with_data();
+            RefusalBody::event(frames.take())
+        }
+    }
+}
+
+pub fn refusal_headers(problem: &ProblemBody, headers: &mut HeaderMap) {
+    insert_retry_headers(problem, headers);
+    if let Ok(id) = HeaderValue::from_str(&problem.request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+}
