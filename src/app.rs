@@ -137,6 +137,13 @@ pub struct Listeners {
     pub admin: Option<TcpListener>,
 }
 
+/// Lets the generations of lost replicas begin anew here until `stop`.
+fn recover(generations: &Generations, reloadable: &Reloadable, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (generations, stop, policy) = (generations.clone(), stop.clone(), reloadable.admission());
+    let recovering = async move { generations.recover(move || Arc::clone(&policy.borrow().policy)).await };
+    tasks.spawn(async move { stop.run_until_cancelled(recovering).await });
+}
+
 /// Serves on `listeners` until `shutdown` has closed.
 ///
 /// While draining, new generations are refused, and live ones may run on for `server.shutdown_grace`. After that, or
@@ -185,12 +192,7 @@ pub async fn serve(
         running.clone(),
         ledger.clone(),
     );
-    tasks.spawn({
-        let (generations, stop) = (generations.clone(), stop.clone());
-        let policy = reloadable.admission();
-        let recovering = async move { generations.recover(move || Arc::clone(&policy.borrow().policy)).await };
-        async move { stop.run_until_cancelled(recovering).await }
-    });
+    recover(&generations, reloadable, &tasks, &stop);
     let channels = channel_logs.service(settings.channels.max_subscribers.get() as usize, Arc::clone(&metrics));
     tasks.spawn({
         let (channels, metrics, stop) = (channels.clone(), Arc::clone(&metrics), stop.clone());

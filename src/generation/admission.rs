@@ -1,15 +1,28 @@
-//! Reserves what a generation may use of its caller's limits.
+//! Decides whether a request may start a generation, and reserves what it may use of its caller's limits.
 
 use super::service::GenerationService;
-use super::start::StartError;
+use super::start::{NewGeneration, StartError};
 use super::tokens;
 use crate::domain::{ChatRequest, Prompt, Usage, Usd};
 use crate::limits::{GenerationDemand, LimitError, Permit, RequestPermit, Spender, WaitPolicy};
-use crate::upstream::Plan;
+use crate::upstream::{ConversationKey, Plan};
 
 impl GenerationService {
+    /// Returns the targets of a request, whose caller may use its model.
+    pub(super) fn plan(&self, new: &NewGeneration) -> Result<Plan, StartError> {
+        let conversation = |model: &str| ConversationKey::of(&new.owner, model, &new.fields);
+        let plan = self.router.plan(new.model.as_deref(), conversation)?;
+        if !new.allowed.allow(&plan.model) {
+            return Err(StartError::ModelForbidden);
+        }
+        if new.spender.budget().is_some() && !self.is_priced(&plan) {
+            return Err(StartError::ModelUnpriced);
+        }
+        Ok(plan)
+    }
+
     /// Returns whether the cost of every answer of this plan is known.
-    pub(super) fn is_priced(&self, plan: &Plan) -> bool {
+    fn is_priced(&self, plan: &Plan) -> bool {
         plan.targets().all(|target| self.ledger.is_priced(&target.upstream().name, target.model()))
     }
 

@@ -27,7 +27,7 @@ use crate::domain::{
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable, ViewerLease, Writer};
 use crate::limits::{Allowance, Limiter, Permit, RequestPermit, Spender};
 use crate::telemetry::Metrics;
-use crate::upstream::{ConversationKey, Delivery, ListedModels, PlannedRequest, Router, UpstreamStatus};
+use crate::upstream::{Delivery, ListedModels, PlannedRequest, Router, UpstreamStatus};
 use crate::usage::Ledger;
 
 /// The log of a new generation, or the generation that its claim names.
@@ -107,17 +107,9 @@ impl Generations {
         if self.is_draining() {
             return Err(StartError::Draining);
         }
-        let fields = new.fields;
-        let conversation = |model: &str| ConversationKey::of(&new.owner, model, &fields);
-        let plan = inner.router.plan(new.model.as_deref(), conversation)?;
-        if !new.allowed.allow(&plan.model) {
-            return Err(StartError::ModelForbidden);
-        }
-        if new.spender.budget().is_some() && !inner.is_priced(&plan) {
-            return Err(StartError::ModelUnpriced);
-        }
+        let plan = inner.plan(&new)?;
         let messages_form = new.messages_form.map(Arc::new);
-        let mut request = ChatRequest { messages_form, ..ChatRequest::new(plan.model.to_string(), fields) };
+        let mut request = ChatRequest { messages_form, ..ChatRequest::new(plan.model.to_string(), new.fields) };
         let prompt = Arc::new(request.prompt());
         let (Permit { id, slot, reservations }, reserved) =
             inner.admit(&new.spender, (&plan, &mut request), &prompt, (new.wait_policy, new.request)).await?;

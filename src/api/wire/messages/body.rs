@@ -48,13 +48,7 @@ pub fn describe(document: &mut Value) {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}, {"type": "null"}],
     });
     crate::api::openapi::paths::set(document, "/components/schemas/NewMessage/properties", "system", system);
-    let message = |stream: bool| {
-        let mut value = json!({"model": "demo?tokens=5&rate=max", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]});
-        if stream {
-            value["stream"] = true.into();
-        }
-        value
-    };
+    let message = |stream: bool| json!({"model": "demo?tokens=5&rate=max", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}], "stream": stream});
     set_examples(
         document,
         OPERATION,

@@ -45,7 +45,6 @@ pub fn stop_reason(done: &Done, refusal: Refusal) -> &str {
     let reason = done.finish.first().map_or("stop", |finish| &*finish.reason);
     match reason {
         _ if refusal == Refusal::Given => "refusal",
-        "stop" => "end_turn",
         "length" => "max_tokens",
         "tool_calls" | "function_call" => "tool_use",
         "content_filter" => "refusal",

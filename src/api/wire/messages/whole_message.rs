@@ -46,7 +46,9 @@ impl WholeMessage {
             },
             Part::ToolCall { index, id, name, .. } => self.tool_call(*index, [id, name], &text),
             Part::Other { delta_json, .. } => {
-                provider_blocks(delta_json).into_iter().for_each(|block| self.provider(block))
+                for block in provider_blocks(delta_json) {
+                    self.provider(block);
+                }
             }
             Part::Silent => {}
         }
@@ -90,7 +92,7 @@ impl WholeMessage {
                 }
             }
             ProviderBlock::Whole(json) => {
-                self.blocks.extend(RawValue::from_string(json).ok().map(ContentBlock::Provider))
+                self.blocks.extend(RawValue::from_string(json).ok().map(ContentBlock::Provider));
             }
         }
     }
