@@ -8,8 +8,8 @@ use tower_http::cors::{AllowCredentials, AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::admission::Admission;
 use super::headers::{
-    PREFERENCE_APPLIED, RATE_LIMIT, RATE_LIMIT_POLICY, RETRY_AFTER_MS, TOKENRILL_ATTACHED, TOKENRILL_GENERATION,
-    X_RATE_LIMIT, X_REQUEST_ID, X_SHOULD_RETRY,
+    PREFERENCE_APPLIED, RATE_LIMIT, RATE_LIMIT_POLICY, REQUEST_ID, RETRY_AFTER_MS, TOKENRILL_ATTACHED,
+    TOKENRILL_GENERATION, X_RATE_LIMIT, X_REQUEST_ID, X_SHOULD_RETRY,
 };
 use super::refused_origins::RefusedOrigins;
 
@@ -40,8 +40,9 @@ pub fn cors(admission: watch::Receiver<Admission>) -> CorsLayer {
         .vary([header::ORIGIN])
 }
 
-const EXPOSED: [HeaderName; 11] = [
+const EXPOSED: [HeaderName; 12] = [
     X_REQUEST_ID,
+    REQUEST_ID,
     TOKENRILL_GENERATION,
     TOKENRILL_ATTACHED,
     header::LOCATION,

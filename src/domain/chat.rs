@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::chat_parameter::CHAT_PARAMETERS;
 use super::messages_form::MessagesForm;
 use super::output_limits::{OutputLimits, TooMuch};
-use crate::json::{JsonObject, Token, Tokens, unescape};
+use super::prompt::Prompt;
+use crate::json::JsonObject;
 
 /// One request to one model, its fields as the caller wrote them.
 ///
@@ -24,56 +26,6 @@ pub struct ChatRequest {
     pub messages_form: Option<Arc<MessagesForm>>,
 }
 
-/// The part of a request's prompt that is kept to count its tokens if the provider does not.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Prompt {
-    /// The texts of the messages and tools, each on its own lines, together at most [`Prompt::KEPT`] bytes.
-    pub text: String,
-    /// The number of these texts.
-    pub texts: usize,
-    /// The bytes of all texts, including those that are not kept.
-    pub bytes: usize,
-    pub messages: usize,
-}
-
-impl Prompt {
-    /// Bytes that are kept: the beginning of a longer prompt.
-    pub const KEPT: usize = 16 * 1024;
-
-    fn add(&mut self, text: &str) {
-        self.bytes += text.len();
-        let between = usize::from(self.texts > 0);
-        let room = Self::KEPT.saturating_sub(self.text.len() + between);
-        let kept = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
-        if !kept.is_empty() {
-            self.text.extend(std::iter::repeat_n('\n', between));
-            self.text.push_str(kept);
-            self.texts += 1;
-        }
-    }
-
-    /// Adds every text below `json` and returns the number of values directly below it. Other content, such as an
-    /// image, has no length that could be counted.
-    fn add_texts(&mut self, json: &str) -> usize {
-        let (mut tokens, mut items) = (Tokens::new(json), 0);
-        while let Some(token) = tokens.next() {
-            match token {
-                Token::Name(name) if NOT_TEXT.contains(&&*unescape(name)) => tokens.skip_value(),
-                Token::Text(string) => self.add(&unescape(string)),
-                _ => {}
-            }
-            let depth = tokens.depth();
-            let is_item = match token {
-                Token::Object | Token::Array => depth == 2,
-                Token::Text(_) | Token::Scalar(_) => depth == 1,
-                Token::Close | Token::Name(_) => false,
-            };
-            items += usize::from(is_item);
-        }
-        items
-    }
-}
-
 /// Members that are not text of the prompt: type names, and encoded content that is counted in other ways.
 const NOT_TEXT: [&str; 4] = ["file", "image_url", "input_audio", "type"];
 
@@ -82,22 +34,31 @@ impl ChatRequest {
         Self { model, fields, added_limit: None, messages_form: None }
     }
 
-    /// Replaces a field, in each form of the request.
+    /// Replaces a field, in each form of the request that knows it.
     pub fn set(&mut self, name: &str, value: &impl Serialize) {
         self.fields.set(name, value);
-        if let Some(form) = &mut self.messages_form {
+        let is_openais = CHAT_PARAMETERS.iter().any(|parameter| parameter.name == name);
+        if let Some(form) = self.messages_form.as_mut().filter(|_| !is_openais || SHARED.contains(&name)) {
             Arc::make_mut(form).fields.set(name, value);
         }
     }
 
     /// Returns the texts that an estimate of the input tokens counts.
+    ///
+    /// A request in Anthropic's dialect has texts that its other form lacks: the larger of the two counts.
     pub fn prompt(&self) -> Prompt {
+        let prompt = self.chat_prompt();
+        let form = self.messages_form.as_ref().map(|form| form.prompt());
+        form.filter(|form| form.bytes > prompt.bytes).unwrap_or(prompt)
+    }
+
+    fn chat_prompt(&self) -> Prompt {
         let mut prompt = Prompt::default();
         if let Some(messages) = self.fields.get("messages") {
-            prompt.messages = prompt.add_texts(messages);
+            prompt.messages = prompt.add_texts(messages, &NOT_TEXT);
         }
         if let Some(tools) = self.fields.get("tools") {
-            prompt.add_texts(tools);
+            prompt.add_texts(tools, &NOT_TEXT);
         }
         prompt
     }
@@ -172,6 +133,8 @@ fn is_unlimited(fields: &JsonObject, name: &str) -> bool {
 /// OpenAI's name for the limit of output tokens, and its older name, which many servers know.
 pub const OUTPUT_LIMITS: [&str; 2] = ["max_completion_tokens", "max_tokens"];
 const CHOICES: &str = "n";
+/// Parameters of OpenAI's chat completions that Anthropic's API has too, in the same form.
+const SHARED: [&str; 2] = ["temperature", "top_p"];
 
 /// Prints lengths: prompts are never logged.
 impl fmt::Debug for ChatRequest {
@@ -180,13 +143,6 @@ impl fmt::Debug for ChatRequest {
             .field("model", &self.model)
             .field("fields", &self.fields.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// Prints lengths, as for `ChatRequest`.
-impl fmt::Debug for Prompt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prompt").field("bytes", &self.bytes).field("messages", &self.messages).finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use super::prompt::Prompt;
 use crate::json::JsonObject;
 
 /// A request as its caller sent it to `POST /v1/messages`, for targets of the same dialect: the conversion to chat
@@ -15,6 +16,21 @@ pub struct MessagesForm {
     pub limit: NonZeroU32,
     /// The first field that chat completions cannot carry. Targets of other dialects refuse the request.
     pub uncarried: Option<UncarriedField>,
+}
+
+/// Members that are not text of the prompt: type names, encoded content, and what only its provider can read.
+const NOT_TEXT: [&str; 3] = ["data", "signature", "type"];
+
+impl MessagesForm {
+    /// Returns the texts that an estimate of the input tokens counts, without encoded content.
+    pub fn prompt(&self) -> Prompt {
+        let mut prompt = Prompt::default();
+        for name in ["system", "messages", "tools"] {
+            let texts = self.fields.get(name).map_or(0, |json| prompt.add_texts(json, &NOT_TEXT));
+            prompt.messages += if name == "messages" { texts } else { 0 };
+        }
+        prompt
+    }
 }
 
 /// A field without which a request would ask for something else.

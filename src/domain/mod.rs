@@ -29,6 +29,7 @@ mod output_limits;
 mod position;
 mod price;
 mod principal;
+mod prompt;
 mod prompt_reference;
 mod quota;
 mod routing_policy;
@@ -44,7 +45,7 @@ pub use budget_period::{BudgetPeriod, Month};
 pub use cancel_bills::CancelBills;
 pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
-pub use chat::{ChatRequest, OUTPUT_LIMITS, Prompt, number};
+pub use chat::{ChatRequest, OUTPUT_LIMITS, number};
 pub use chat_parameter::{CHAT_PARAMETERS, ChatParameter, SetBy};
 pub use chunk::{
     Chunk, ChunkJson, Escaped, Frame, InvalidText, Part, ProviderDialect, Raw, Shape, decode_utf8, wire_safe,
@@ -70,6 +71,7 @@ pub use output_limits::{LimitDemand, TooMuch};
 pub use position::{Epoch, EventId, EventPosition, Listed, Sequence};
 pub use price::{InvalidPrice, ModelPrice, TokenPrice};
 pub use principal::Principal;
+pub use prompt::Prompt;
 pub use prompt_reference::{InvalidReference, PromptId, PromptReference, PromptVersion};
 pub use quota::Quota;
 pub use routing_policy::{Affinity, FallbackClass, HedgeDelay, Strategy};

@@ -3,7 +3,7 @@
 use super::service::GenerationService;
 use super::start::{NewGeneration, StartError};
 use super::tokens;
-use crate::domain::{ChatRequest, Prompt, Usage, Usd};
+use crate::domain::{ChatRequest, Prompt, Usage, UsageReport, Usd};
 use crate::limits::{GenerationDemand, LimitError, Permit, RequestPermit, Spender, WaitPolicy};
 use crate::upstream::{ConversationKey, Plan};
 
@@ -26,10 +26,21 @@ impl GenerationService {
         plan.targets().all(|target| self.ledger.is_priced(&target.upstream().name, target.model()))
     }
 
-    /// Returns the cost of these tokens at the dearest target, as far as prices are known.
+    /// Returns the most that these tokens cost at the dearest target, as far as prices are known: some kinds cost more
+    /// than the others, such as writes to a cache, reasoning and audio.
     fn dearest(&self, plan: &Plan, usage: &Usage) -> Usd {
-        let costs =
-            plan.targets().filter_map(|target| self.ledger.cost(&target.upstream().name, target.model(), usage));
+        let (input, output) = (Some(usage.input_tokens), usage.output_tokens);
+        let writes = Usage { cache_write_tokens: input, ..*usage };
+        let long_writes = Usage { cache_write_1h_tokens: UsageReport::hour_tokens(usage.input_tokens), ..writes };
+        let inputs = [*usage, writes, long_writes, Usage { input_audio_tokens: input, ..*usage }];
+        let kinds = inputs.map(|usage| {
+            let [reasoning, audio] = [usage, usage];
+            [usage, Usage { reasoning_tokens: output, ..reasoning }, Usage { output_audio_tokens: output, ..audio }]
+        });
+        let costs = plan.targets().flat_map(|target| {
+            let cost = |usage: &Usage| self.ledger.cost(&target.upstream().name, target.model(), usage);
+            kinds.as_flattened().iter().filter_map(cost).collect::<Vec<_>>()
+        });
         costs.max().unwrap_or_default()
     }
 
@@ -44,12 +55,14 @@ impl GenerationService {
         prompt: &Prompt,
         (wait_policy, permit): (WaitPolicy, RequestPermit),
     ) -> Result<(Permit, Usage), StartError> {
-        let wanted = request.output_limit();
+        let asked = request.messages_form.as_ref().map(|form| form.limit.get().into());
+        let wanted = request.output_limit().or(asked);
         let (tokens, choices) = spender.most(&request.model);
         request.apply_limits(tokens, choices)?;
-        let output = wanted.unwrap_or_else(|| {
+        let most = request.output_limit().unwrap_or(u64::MAX);
+        let output = wanted.map(|wanted| wanted.min(most)).unwrap_or_else(|| {
             let expected = self.limits.output_estimate(&spender.account, &request.model).tokens();
-            expected.min(request.output_limit().unwrap_or(u64::MAX))
+            expected.min(most)
         });
         let input_tokens = tokens::guess_prompt(prompt);
         let output_tokens = Some(output.saturating_mul(request.choices()));

@@ -351,7 +351,9 @@ async fn limit_of_the_settings_caps_the_tokens_that_are_asked_for() {
     let mut settings: Settings = Service::settings(&upstream.base_url());
     settings.limits.each.max_output_tokens = std::num::NonZeroU32::new(50);
     let service = Service::with(settings).await;
-    let (_, call) =
-        sent(&service, &upstream, &message(false), async |call: &mut Call| call.answer(&["Hello"]).await).await;
+    let mut body = message(false);
+    // Not a field of this API: it must not stand for the limit.
+    body["max_completion_tokens"] = 10.into();
+    let (_, call) = sent(&service, &upstream, &body, async |call: &mut Call| call.answer(&["Hello"]).await).await;
     assert_eq!(call.body["max_completion_tokens"], 50);
 }

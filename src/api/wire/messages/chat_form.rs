@@ -18,7 +18,8 @@ pub struct ConvertedRequest {
 }
 
 /// Fields that are read here and are no fields of chat completions.
-const CONVERTED: [&str; 11] = [
+const CONVERTED: [&str; 12] = [
+    "max_completion_tokens",
     "max_tokens",
     "metadata",
     "messages",
@@ -47,8 +48,17 @@ const DROPPED: [&str; 8] = [
 /// Fields without which a request would ask for something else.
 const UNCARRIED: [&str; 2] = ["container", "mcp_servers"];
 
-/// The service's own fields, which no provider gets.
-const OWN: [&str; 6] = ["channel", "grace_ms", "max_queue_ms", "on_disconnect", "on_upstream_failure", "stream"];
+/// The service's own fields, and fields of chat completions that would contradict this API: no provider gets them.
+const OWN: [&str; 8] = [
+    "channel",
+    "grace_ms",
+    "max_completion_tokens",
+    "max_queue_ms",
+    "n",
+    "on_disconnect",
+    "on_upstream_failure",
+    "stream",
+];
 
 /// Converts a body. Unknown fields are forwarded in both dialects.
 ///
@@ -58,6 +68,9 @@ pub fn convert(body: &JsonObject) -> Result<ConvertedRequest, Vec<FieldError>> {
     let limit = number(body, "max_tokens").and_then(|limit| NonZeroU32::new(u32::try_from(limit).unwrap_or(u32::MAX)));
     if limit.is_none() {
         errors.push(error("/max_tokens", "is missing: send the maximum tokens of the answer, at least 1"));
+    }
+    if body.present("n").is_some_and(|json| json != "1") {
+        errors.push(error("/n", "is not a field of this API: a message has one answer"));
     }
     let messages = messages(body, &mut errors);
     let (Some(limit), true) = (limit, errors.is_empty()) else { return Err(errors) };

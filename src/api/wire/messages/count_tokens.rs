@@ -2,11 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::MessagesBody;
 use super::chat_form::convert;
+use super::error::insert_request_id;
 use crate::api::body::RequestBody;
 use crate::api::caller::Caller;
 use crate::api::problem::Problem;
@@ -34,7 +36,7 @@ pub struct TokenCount {
     request_body = MessagesBody,
     responses((status = 200, description = "The tokens", body = TokenCount)),
 )]
-pub async fn count(State(api): State<Api>, caller: Caller, request: Request) -> Result<Json<TokenCount>, Problem> {
+pub async fn count(State(api): State<Api>, caller: Caller, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let mut admitted = AdmittedRequest::admit(&api, &caller, &head.headers).await?;
     let mut body = RequestBody::new(&head.headers, body, api.body);
@@ -45,9 +47,12 @@ pub async fn count(State(api): State<Api>, caller: Caller, request: Request) -> 
     if fields.present("max_tokens").is_none() {
         fields.set("max_tokens", &1);
     }
-    let converted = convert(&fields).map_err(Problem::invalid)?;
+    let length = fields.text_len();
+    let converted = api.large_bodies.run(length, move || convert(&fields).map_err(Problem::invalid)).await?;
     let model: Option<String> = converted.chat.read("model");
     admitted.spend().await;
     let input_tokens = api.generations.count_prompt(model.as_deref(), &caller.models, converted.chat).await?;
-    Ok(Json(TokenCount { input_tokens }))
+    let mut response = Json(TokenCount { input_tokens }).into_response();
+    insert_request_id(&mut response, &caller);
+    Ok(response)
 }

@@ -38,7 +38,7 @@ pub struct MessagesEncoder {
 enum StreamedBlock {
     Text,
     Thinking,
-    ToolUse { call: u32, arguments: JsonCheck },
+    ToolUse { call: u32, arguments: CallArguments },
 }
 
 #[derive(Debug)]
@@ -54,9 +54,18 @@ struct HeldCall {
     call: u32,
     id: Option<Escaped>,
     name: Option<Escaped>,
-    arguments: JsonCheck,
+    arguments: CallArguments,
     /// `None` before its first fragment.
     span: Option<TextSpan>,
+}
+
+/// What the arguments of a call are so far.
+#[derive(Debug, Default)]
+enum CallArguments {
+    /// Nothing: a call without arguments may end so.
+    #[default]
+    Empty,
+    Begun(JsonCheck),
 }
 
 impl MessagesEncoder {
@@ -79,7 +88,8 @@ impl MessagesEncoder {
         if chunk.part().choice() != Some(0) {
             return;
         }
-        if !self.held.is_empty() && self.open.as_ref().is_none_or(StreamedBlock::is_complete) {
+        let may_release = !matches!(self.held.front(), None | Some(HeldBlock::ToolUse(HeldCall { name: None, .. })));
+        if may_release && self.open.as_ref().is_none_or(StreamedBlock::is_complete) {
             self.close(blocks);
             self.release(blocks);
         }
@@ -138,15 +148,18 @@ impl MessagesEncoder {
             _ => None,
         });
         if let Some(known) = known {
+            // Some servers send the name after the first fragment.
+            known.id = known.id.take().or_else(|| given(id));
+            known.name = known.name.take().or_else(|| given(name));
             return known.push(fragment, entry);
         }
         // More of a call whose arguments were complete.
         if id.is_none() && name.is_none() {
             return;
         }
-        let mut held =
-            HeldCall { call, id: id.clone(), name: name.clone(), arguments: JsonCheck::default(), span: None };
-        if self.holds() {
+        let (id, name) = (given(id), given(name));
+        let mut held = HeldCall { call, id, name, arguments: CallArguments::default(), span: None };
+        if self.holds() || held.name.is_none() {
             held.push(fragment, entry);
             self.held.push_back(HeldBlock::ToolUse(held));
             return;
@@ -283,11 +296,11 @@ impl MessagesEncoder {
     }
 
     fn done(&mut self, done: &Done, blocks: &mut MessageBlocks<'_>) {
-        let mut is_cut = self.open.as_ref().is_some_and(|open| !open.is_complete());
+        let mut is_cut = self.open.as_ref().is_some_and(StreamedBlock::is_cut);
         self.close(blocks);
         while !self.held.is_empty() {
             self.release(blocks);
-            is_cut |= self.open.as_ref().is_some_and(|open| !open.is_complete());
+            is_cut |= self.open.as_ref().is_some_and(StreamedBlock::is_cut);
             self.close(blocks);
         }
         let reason = stop_reason(done, self.refusal);
@@ -307,9 +320,30 @@ impl StreamedBlock {
     fn is_complete(&self) -> bool {
         match self {
             Self::Text | Self::Thinking => true,
-            Self::ToolUse { arguments, .. } => arguments.whole().is_some(),
+            Self::ToolUse { arguments: CallArguments::Begun(check), .. } => check.whole().is_some(),
+            Self::ToolUse { arguments: CallArguments::Empty, .. } => false,
         }
     }
+
+    /// Whether it is a call whose arguments no client can parse.
+    fn is_cut(&self) -> bool {
+        matches!(self, Self::ToolUse { arguments: CallArguments::Begun(check), .. } if check.whole().is_none())
+    }
+}
+
+impl CallArguments {
+    fn push(&mut self, fragment: &str) {
+        if let (Self::Empty, false) = (&self, fragment.trim().is_empty()) {
+            *self = Self::Begun(JsonCheck::default());
+        }
+        if let Self::Begun(check) = self {
+            check.push(fragment);
+        }
+    }
+}
+
+fn given(text: &Option<Escaped>) -> Option<Escaped> {
+    text.clone().filter(|text| !text.as_str().is_empty())
 }
 
 impl HeldCall {
@@ -584,7 +618,16 @@ mod tests {
         let mut no_arguments = tool_use("t0", "");
         no_arguments.as_object_mut().expect("an object").remove("partial_json");
         let events = self::events(vec![(call(0, Some("t0")), "")], done("tool_calls"));
-        assert_eq!(content(&events), [no_arguments]);
+        assert_eq!((content(&events), &*events[events.len() - 1].0), (vec![no_arguments], "message_stop"));
+    }
+
+    #[test]
+    fn call_is_held_back_until_it_has_a_name() {
+        let (id, name) = (Some(Escaped::from_text("t0")), Some(Escaped::default()));
+        let unnamed = Part::ToolCall { choice: 0, index: 0, id, name };
+        let named = Part::ToolCall { choice: 0, index: 0, id: None, name: Some(Escaped::from_text("weather")) };
+        let events = events(vec![(unnamed, ""), (named, "{"), (call(0, None), "}"), (TEXT, "a")], done("tool_calls"));
+        assert_eq!(content(&events), [tool_use("t0", "{}"), text("a")]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Error responses of the Messages API, as JSON or as an event.
 
 use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
 
 use super::error_body::MessagesError;
+use crate::api::caller::Caller;
 use crate::api::headers::REQUEST_ID;
 use crate::api::problem::ProblemBody;
 use crate::api::wire::frames::Frames;
@@ -27,6 +29,13 @@ pub fn refusal(problem: &ProblemBody, format: RefusalFormat) -> RefusalBody {
             block.end_with_data();
             RefusalBody::event(frames.take())
         }
+    }
+}
+
+/// Names the request where Anthropic's SDKs read it.
+pub fn insert_request_id(response: &mut Response, caller: &Caller) {
+    if let Ok(id) = HeaderValue::from_str(&caller.request_id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, id);
     }
 }
 

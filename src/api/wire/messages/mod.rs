@@ -17,7 +17,7 @@ mod whole_message;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
 use utoipa::OpenApi;
@@ -31,7 +31,6 @@ use super::port::{
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::caller::Caller;
 use crate::api::connection_record::ConnectionKind;
-use crate::api::headers::REQUEST_ID;
 use crate::api::openapi::code_groups::{ANSWER, BODY, START};
 use crate::api::parsed_request::ParsedRequest;
 use crate::api::problem::{ErrorCode, Problem, ProblemBody};
@@ -143,10 +142,7 @@ impl Wire for Messages {
     ),
 )]
 pub async fn create(State(api): State<Api>, caller: Caller, request: Request) -> Response {
-    let id = caller.request_id.to_string();
     let mut response = serve::<Messages>(&api, &caller, request).await;
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
+    error::insert_request_id(&mut response, &caller);
     response
 }

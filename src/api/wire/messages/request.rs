@@ -46,7 +46,10 @@ pub fn parse(head: &MessagesHead, fields: &JsonObject, caller: &Caller) -> Resul
             return Err(field(&format!("/{}", uncarried.field), "cannot be combined with a prompt"));
         }
         // The messages of a prompt are chat messages.
-        (Some(_), None) => new.fields.set("max_completion_tokens", &form.limit),
+        (Some(_), None) => {
+            let (most, _) = caller.spender.most(new.model.as_deref().unwrap_or_default());
+            new.fields.set("max_completion_tokens", &most.map_or(form.limit, |most| most.min(form.limit)));
+        }
         (None, _) => new.messages_form = Some(form),
     }
     Ok(parsed)

@@ -63,15 +63,21 @@ impl WholeMessage {
 
     fn tool_call(&mut self, index: u32, [id, name]: [&Option<Escaped>; 2], fragment: &str) {
         let known = self.blocks.iter_mut().find_map(|block| match block {
-            ContentBlock::ToolUse { call, arguments, .. } if *call == index => Some(arguments),
+            ContentBlock::ToolUse { call, id, name, arguments } if *call == index => Some(([id, name], arguments)),
             _ => None,
         });
-        if let Some(arguments) = known {
+        let [id, name] =
+            [id, name].map(|text| text.as_ref().map(|text| text.unescape().into_owned()).unwrap_or_default());
+        if let Some((known, arguments)) = known {
+            // Some servers send the name after the first fragment.
+            for (known, later) in known.into_iter().zip([id, name]) {
+                if known.is_empty() {
+                    *known = later;
+                }
+            }
             arguments.push_str(fragment);
             return;
         }
-        let [id, name] =
-            [id, name].map(|text| text.as_ref().map(|text| text.unescape().into_owned()).unwrap_or_default());
         self.blocks.push(ContentBlock::ToolUse { call: index, id, name, arguments: fragment.to_owned() });
     }
 
