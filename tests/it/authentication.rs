@@ -45,6 +45,7 @@ async fn expect_unauthenticated(request: RequestBuilder, what: &str) {
             assert_eq!(code, "unauthenticated", "{what}");
             &problem["reason"]
         }
+        None if problem["error"].get("details").is_some() => &problem["error"]["details"]["error_code"],
         None => &problem["error"]["code"],
     };
     match reason.as_str() {

@@ -21,8 +21,7 @@ async fn refused_parameter_gets_400_with_its_text() {
     let after = "after must be the id of an event, or the part of it after the generation's id.";
     let wait = "wait must be a duration with its unit, such as 20s or 500ms.";
     let of_generation = "The query is invalid. It accepts after and wait.";
-    let of_events =
-        "The query is invalid. It accepts after, format (native or openai) and replay (events or snapshot).";
+    let of_events = "The query is invalid. It accepts after, format (native or openai or messages) and replay (events or snapshot).";
     let of_list = "The query is invalid. It accepts status, cursor and limit.";
     let of_connections = "The query is invalid. It accepts limit.";
     let of_channel =

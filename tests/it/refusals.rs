@@ -74,6 +74,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("messages", &["5", "true", "{}", r#""hunter2""#]),
     ("model", &["5", "true", "[]", "{}", r#""""#]),
     ("on_disconnect", &["5", "true", "[]", "{}", r#""hunter2""#, r#""Cancel""#]),
+    ("on_upstream_failure", &["5", "true", "[]", "{}", r#""hunter2""#, r#""Restart""#]),
     ("store", &["5", "[]", "{}", r#""true""#]),
     ("stream", &["5", "[]", "{}", r#""true""#]),
     ("grace_ms", &["-1", "0.5", "true", "[]", r#""5""#]),

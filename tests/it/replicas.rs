@@ -611,6 +611,6 @@ async fn call_whose_reply_is_lost_is_repeated_and_carried_out_once_for_every_scr
     let erase = other.request(Method::DELETE, &format!("/v1/generations/{id}"));
     assert_eq!(Answer::to(erase).await.status, 204);
     assert_eq!(one.get(&format!("/v1/generations/{id}")).await.status, 404);
-    // All but those that follow a failure before the upstream call, and a lost owner.
-    assert_eq!(proxy.lost(), 10, "scripts");
+    // All but those that follow a failure before the upstream call, and a lost owner; and that of the sums of usage.
+    assert_eq!(proxy.lost(), 11, "scripts");
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::super::encoder::{Encoder, Notice};
-use super::super::frames::{Frames, SseBlock};
+use super::super::frames::Frames;
 use super::super::openai_chat::encoder::BlockIds;
 use super::super::retry::Retry;
+use super::content_state::{CallArguments, HeldBlock, HeldCall, StreamedBlock, given};
 use super::error_body::MessagesError;
 use super::message::{Refusal, message_head, stop_reason, usage_json};
+use super::message_blocks::MessageBlocks;
 use super::provider_blocks::{ProviderBlock, provider_blocks};
 use crate::domain::{Chunk, Done, Entry, Escaped, Event, EventId, Part, Start, Usage};
 use crate::generation::TextSpan;
-use crate::json::JsonCheck;
 
 /// Encodes the first choice of an answer.
 ///
@@ -32,40 +33,6 @@ pub struct MessagesEncoder {
     open: Option<StreamedBlock>,
     held: VecDeque<HeldBlock>,
     refusal: Refusal,
-}
-
-#[derive(Debug)]
-enum StreamedBlock {
-    Text,
-    Thinking,
-    ToolUse { call: u32, arguments: CallArguments },
-}
-
-#[derive(Debug)]
-enum HeldBlock {
-    Text(TextSpan),
-    Thinking(TextSpan),
-    ToolUse(HeldCall),
-    Provider(ProviderBlock),
-}
-
-#[derive(Debug)]
-struct HeldCall {
-    call: u32,
-    id: Option<Escaped>,
-    name: Option<Escaped>,
-    arguments: CallArguments,
-    /// `None` before its first fragment.
-    span: Option<TextSpan>,
-}
-
-/// What the arguments of a call are so far.
-#[derive(Debug, Default)]
-enum CallArguments {
-    /// Nothing: a call without arguments may end so.
-    #[default]
-    Empty,
-    Begun(JsonCheck),
 }
 
 impl MessagesEncoder {
@@ -315,54 +282,13 @@ impl MessagesEncoder {
     }
 }
 
-impl StreamedBlock {
-    /// Whether another block may follow. A call without arguments may still get some.
-    fn is_complete(&self) -> bool {
-        match self {
-            Self::Text | Self::Thinking => true,
-            Self::ToolUse { arguments: CallArguments::Begun(check), .. } => check.whole().is_some(),
-            Self::ToolUse { arguments: CallArguments::Empty, .. } => false,
-        }
-    }
-
-    /// Whether it is a call whose arguments no client can parse.
-    fn is_cut(&self) -> bool {
-        matches!(self, Self::ToolUse { arguments: CallArguments::Begun(check), .. } if check.whole().is_none())
-    }
-}
-
-impl CallArguments {
-    fn push(&mut self, fragment: &str) {
-        if let (Self::Empty, false) = (&self, fragment.trim().is_empty()) {
-            *self = Self::Begun(JsonCheck::default());
-        }
-        if let Self::Begun(check) = self {
-            check.push(fragment);
-        }
-    }
-}
-
-fn given(text: &Option<Escaped>) -> Option<Escaped> {
-    text.clone().filter(|text| !text.as_str().is_empty())
-}
-
-impl HeldCall {
-    fn push(&mut self, fragment: &Escaped, entry: &Entry) {
-        self.arguments.push(&fragment.unescape());
-        match (&mut self.span, TextSpan::of(entry)) {
-            (Some(span), Some(later)) => span.join(later),
-            (span, first) => *span = first,
-        }
-    }
-}
-
 impl Encoder for MessagesEncoder {
     fn entry(&mut self, entry: &Entry, frames: &mut Frames) {
         let id = EventId { generation: self.start.generation, position: entry.position() };
         if self.is_last(&entry.event) && self.ids == BlockIds::Present {
             frames.set_retry(Retry::DORMANT);
         }
-        let mut blocks = MessageBlocks { frames, has_unfinished: false };
+        let mut blocks = MessageBlocks::new(frames);
         match &entry.event {
             Event::Start(_) => self.begin_message(&mut blocks),
             Event::Chunk(chunk) => {
@@ -400,48 +326,6 @@ impl Encoder for MessagesEncoder {
         match (notice, self.ids) {
             (Notice::Reconnect(retry), BlockIds::Present) => frames.retry_line(retry),
             (Notice::Reconnect(_), BlockIds::Absent) | (Notice::Queued(_), _) => {}
-        }
-    }
-}
-
-/// The blocks of one entry, of which the last has the id.
-struct MessageBlocks<'a> {
-    frames: &'a mut Frames,
-    has_unfinished: bool,
-}
-
-impl MessageBlocks<'_> {
-    fn event(&mut self, name: &str) -> SseBlock<'_> {
-        if self.has_unfinished {
-            self.frames.unfinished().end_with_data();
-        }
-        self.has_unfinished = true;
-        self.frames.event(name)
-    }
-
-    /// Begins an event about the block with this index; its object is not closed.
-    fn indexed(&mut self, name: &str, index: u32) -> SseBlock<'_> {
-        let mut block = self.event(name);
-        block.data().raw("{\"type\":\"").raw(name).raw("\",\"index\":").number(index);
-        block
-    }
-
-    fn json(&mut self, name: &str, value: &Value) {
-        self.event(name).data().json(value);
-    }
-
-    fn error(&mut self, error: &MessagesError) {
-        self.event("error").data().json(error);
-    }
-
-    fn end(self, id: Option<EventId>) {
-        if !self.has_unfinished {
-            return;
-        }
-        let block = self.frames.unfinished();
-        match id {
-            Some(id) => block.end(Some(id)),
-            None => block.end_with_data(),
         }
     }
 }

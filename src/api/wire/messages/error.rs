@@ -14,7 +14,8 @@ use crate::api::wire::retry_headers::insert_retry_headers;
 pub fn refusal(problem: &ProblemBody, format: RefusalFormat) -> RefusalBody {
     let words = problem.upstream.as_ref();
     let message = words.and_then(|words| words.message.clone()).unwrap_or_else(|| problem.detail.clone());
-    let code = words.and_then(|words| words.code.clone()).unwrap_or_else(|| problem.code.name());
+    let own = || problem.reason.map_or_else(|| problem.code.name(), |reason| reason.name().to_owned());
+    let code = words.and_then(|words| words.code.clone()).unwrap_or_else(own);
     let request_id = Some(problem.request_id.clone());
     let error = MessagesError { request_id, ..MessagesError::new(problem.code.status(), code, message) };
     match format {

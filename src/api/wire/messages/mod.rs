@@ -3,11 +3,13 @@
 mod body;
 mod chat_form;
 mod chat_messages;
+mod content_state;
 mod count_tokens;
 pub mod encoder;
 mod error;
 mod error_body;
 mod message;
+mod message_blocks;
 mod openapi;
 mod provider_blocks;
 mod request;
