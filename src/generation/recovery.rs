@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::assembly::NewRunning;
+use super::assembly::{EarlierRun, NewRunning};
 use super::audience::Audience;
 use super::ending::Ending;
 use super::recorded_request::RecordedRequest;
@@ -14,7 +14,7 @@ use super::relay::AnswerExtent;
 use super::service::Generations;
 use super::storage::Storage;
 use super::task::Work;
-use crate::domain::{FailureCode, GenerationId, OnUpstreamFailure, Timestamp, Usd};
+use crate::domain::{FailureCode, GenerationId, OnUpstreamFailure, Timestamp};
 use crate::event_log::{TakenLog, Writer};
 use crate::limits::{GenerationDemand, Permit, Policy, Spender, WaitPolicy};
 use crate::upstream::{ConversationKey, Delivery, PlannedRequest};
@@ -87,7 +87,7 @@ impl Generations {
                 }));
             }
         };
-        let spender = Spender::new(recorded.account.clone(), recorded.quota, policy);
+        let spender = Spender::new(recorded.account.clone(), recorded.quota, policy).with_budget(recorded.budget);
         let Some(Permit { slot, reservations, .. }) = self.readmit(id, &spender, &recorded).await else {
             _ = writer.close(subject.orphaned()).await;
             return Err(Unrecoverable("the limits did not admit it again"));
@@ -109,7 +109,10 @@ impl Generations {
             reserved: recorded.reserved,
             reservations,
             queue_state: slot.queue_state(),
-            age: Duration::from_millis(now.millis().saturating_sub(start.created_at.millis())),
+            earlier: Some(EarlierRun {
+                age: Duration::from_millis(now.millis().saturating_sub(start.created_at.millis())),
+                cost: recorded.cost,
+            }),
         });
         let record = (recorded.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running), inner.tasks.clone());
@@ -137,8 +140,8 @@ impl Generations {
             spender: spender.clone(),
             model: recorded.model.clone(),
             tokens: recorded.reserved.total(),
-            // What the lost process had reserved of a budget stays spent.
-            cost: Usd::default(),
+            // Usually found, as the lost process has reserved it.
+            cost: recorded.cost,
             wait_policy: WaitPolicy::Waits { at_most: Some(recorded.wait) },
         };
         limits.admit(demand, request).await.ok()

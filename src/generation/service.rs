@@ -118,7 +118,7 @@ impl Generations {
         }
         let mut request = ChatRequest::new(plan.model.to_string(), fields);
         let prompt = Arc::new(request.prompt());
-        let (Permit { id, slot, reservations }, reserved) =
+        let (Permit { id, slot, reservations }, reserved, cost) =
             inner.admit(&new.spender, (&plan, &mut request), &prompt, (new.wait_policy, new.request)).await?;
         let start = Arc::new(Start {
             generation: id,
@@ -154,7 +154,9 @@ impl Generations {
             added_limit: request.added_limit,
             account: new.spender.account.clone(),
             quota: new.spender.quota(),
+            budget: new.spender.budget(),
             reserved,
+            cost,
             wait,
             on_disconnect,
             grace,
@@ -174,7 +176,7 @@ impl Generations {
             reserved,
             reservations,
             queue_state: slot.queue_state(),
-            age: Duration::ZERO,
+            earlier: None,
         });
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running), inner.tasks.clone());
@@ -344,7 +346,7 @@ impl GenerationService {
         (plan, request): (&Plan, &mut ChatRequest),
         prompt: &Prompt,
         (wait_policy, permit): (WaitPolicy, RequestPermit),
-    ) -> Result<(Permit, Usage), StartError> {
+    ) -> Result<(Permit, Usage, Usd), StartError> {
         let wanted = request.output_limit();
         let (tokens, choices) = spender.most(&request.model);
         request.apply_limits(tokens, choices)?;
@@ -360,7 +362,7 @@ impl GenerationService {
         let (model, tokens) = (request.model.clone(), reserved.total());
         let demand = GenerationDemand { spender: spender.clone(), model, tokens, cost, wait_policy };
         match self.limits.admit(demand, permit).await {
-            Ok(admitted) => Ok((admitted, reserved)),
+            Ok(admitted) => Ok((admitted, reserved, cost)),
             Err(error) => Err(self.refused(error, spender, &request.model).await),
         }
     }

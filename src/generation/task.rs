@@ -292,6 +292,7 @@ mod tests {
             messages: UpstreamMessages::Log,
             principal: Principal::Anonymous,
             reserved: Usage::default(),
+            earlier: None,
             ledger: Ledger::default(),
         };
         let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(&metrics));
@@ -475,7 +476,9 @@ mod tests {
             |part| Signal::Chunk(crate::domain::Chunk::new(Arc::new(Shape::new(None, part)), Escaped::default()));
         let call = Part::ToolCall { choice: 0, index: 0, id: None, name: None };
         let former_call = Part::Other { choice: 0, delta_json: r#"{"function_call":{"name":"f"}}"#.into() };
-        for tool in [call, former_call] {
+        let custom_json = r#"{"tool_calls":[{"index":0,"type":"custom","custom":{"name":"f","input":""}}]}"#;
+        let custom_call = Part::Other { choice: 0, delta_json: custom_json.into() };
+        for tool in [call, former_call, custom_call] {
             let broken = reads([Ok(part(tool)), Ok(text("a")), Err(AttemptErrorKind::Timeout(Phase::NextToken))]);
             assert_eq!(words([("a", broken), ("b", whole("b"))]).await, ["", "a", "failed upstream_timeout"]);
         }
@@ -501,6 +504,19 @@ mod tests {
         let (entries, _) = generated(&[("a", a), ("b", b)].map(target), Duration::from_mins(1)).await;
         let Some(Event::Done(done)) = entries.last().map(|entry| &entry.event) else { panic!("{entries:?}") };
         assert_eq!((done.usage.output_tokens, &*done.finish), (Some(2), &[Finish::stated(0, "stop")][..]));
+    }
+
+    #[tokio::test]
+    async fn restart_that_does_not_fit_leaves_the_usage_of_the_answer_that_stands() {
+        let usage = UsageReport { input_tokens: Some(1), output_tokens: Some(7), ..UsageReport::default() };
+        let timeout = AttemptErrorKind::Timeout(Phase::NextToken);
+        let said = "0123456789".repeat(250);
+        let a = reads([Ok(text(&said)), Ok(Signal::Usage(usage)), Err(timeout)]);
+        let (entries, _) = generated(&[("a", a), ("b", whole(&said))].map(target), Duration::from_mins(1)).await;
+        assert!(entries.iter().all(|entry| !matches!(entry.event, Event::Restart(_))));
+        let Some(Event::Failed(failed)) = entries.last().map(|entry| &entry.event) else { panic!("{entries:?}") };
+        let output_tokens = failed.usage.and_then(|usage| usage.output_tokens);
+        assert_eq!((failed.failure.code, output_tokens), (FailureCode::TooLarge, Some(7)));
     }
 
     const fn event_name(event: &Event) -> &'static str {

@@ -1,22 +1,22 @@
 //! Attempts whose answers were withdrawn for those of others.
 
-use std::sync::Arc;
-
 use futures_util::future::join_all;
 
 use super::answer_text::AnswerText;
+use super::attempts::Attempt;
 use crate::domain::{Usage, UsageReport};
 use crate::telemetry::Outcome;
 use crate::upstream::Target;
-use crate::usage::{AttemptRole, AttemptUsage, OpenAttempt};
+use crate::usage::{AttemptRole, AttemptUsage};
 
 /// An attempt whose answer was withdrawn. Its tokens are counted when the generation ends.
 #[derive(Debug)]
 pub struct WithdrawnAttempt {
-    pub target: Target,
+    pub attempt: Attempt,
     /// What the upstream had reported when its answer broke.
     pub reported: UsageReport,
-    pub entry: Arc<OpenAttempt>,
+    /// The tokens that were reserved for it.
+    pub reserved: Usage,
 }
 
 /// Settles withdrawn attempts in the ledger, by their texts in the same order. The log may have earlier texts, of
@@ -26,15 +26,15 @@ pub async fn settle_withdrawn<C: Future<Output = Usage>>(
     mut texts: Vec<AnswerText>,
     count: impl Fn(Target, AnswerText) -> C,
 ) {
-    let settling = attempts.into_iter().rev().map(|WithdrawnAttempt { target, reported, entry }| {
-        let counting = texts.pop().map(|text| count(target, text));
+    let settling = attempts.into_iter().rev().map(|WithdrawnAttempt { attempt, reported, reserved }| {
+        let counting = texts.pop().map(|text| count(attempt.target.clone(), text));
         async move {
             let usage = match (reported.complete(), counting) {
                 (Some(usage), _) => AttemptUsage::Known(usage),
                 (None, Some(counting)) => AttemptUsage::Known(reported.completed_by(counting.await)),
                 (None, None) => AttemptUsage::AsReserved,
             };
-            entry.settle(Outcome::Failed, AttemptRole::Withdrawn, usage);
+            attempt.entry.settle(Outcome::Failed, AttemptRole::Withdrawn, attempt.charge(usage, &reserved));
         }
     });
     join_all(settling.collect::<Vec<_>>()).await;
