@@ -31,8 +31,9 @@ use crate::api::{
 };
 use crate::auth::FetchError;
 use crate::demo;
+use crate::domain::Account;
 use crate::event_log::Memory;
-use crate::generation::{Generations, Terms};
+use crate::generation::{Generations, RequestMemory, Terms};
 use crate::limits::Limiter;
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
@@ -188,7 +189,11 @@ pub async fn serve(
     tasks.spawn({
         let (generations, stop) = (generations.clone(), stop.clone());
         let policy = reloadable.admission();
-        let recovering = async move { generations.recover(move || Arc::clone(&policy.borrow().policy)).await };
+        let bodies = body_memory.clone();
+        let hold = move |account: &Account, bytes| {
+            bodies.hold(account, bytes).ok().map(|held| Box::new(held) as RequestMemory)
+        };
+        let recovering = async move { generations.recover(move || Arc::clone(&policy.borrow().policy), hold).await };
         async move { stop.run_until_cancelled(recovering).await }
     });
     let channels = channel_logs.service(settings.channels.max_subscribers.get() as usize, Arc::clone(&metrics));

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
+use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, labels, log_failure};
 use super::tokens::guess_prompt;
 use super::withdrawn::WithdrawnAttempt;
-use crate::domain::{CancelBills, FailureCode, Principal, Prompt, RequestId, TokenSource, Usage, UsageReport, Usd};
-use crate::telemetry::{GenerationLabels, Metrics, Outcome};
+use crate::domain::{CancelBills, FailureCode, Principal, Prompt, RequestId, Usage, UsageReport, Usd};
+use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::{
     AttemptError, AttemptNumber, AttemptObserver, AttemptReason, Billed, Delivery, SentMark, Target,
 };
@@ -52,7 +52,7 @@ pub struct Attempt {
     pub target: Target,
     pub began: Instant,
     sent: SentMark,
-    pub entry: Arc<OpenAttempt>,
+    entry: Arc<OpenAttempt>,
     answer: AnswerFate,
     /// `None` while it is open.
     pub end: Option<AttemptEnd>,
@@ -197,9 +197,12 @@ impl Attempts {
     pub fn withdrawn(&self) -> Vec<WithdrawnAttempt> {
         let attempts = self.lock();
         let withdrawn = attempts.iter().filter_map(|attempt| match attempt.answer {
-            AnswerFate::Withdrawn(reported) => {
-                Some(WithdrawnAttempt { attempt: attempt.clone(), reported, reserved: self.context.reserved })
-            }
+            AnswerFate::Withdrawn(reported) => Some(WithdrawnAttempt {
+                target: attempt.target.clone(),
+                reported,
+                entry: Arc::clone(&attempt.entry),
+                least: attempt.may_go_on().then_some(self.context.reserved),
+            }),
             AnswerFate::None | AnswerFate::Standing => None,
         });
         withdrawn.collect()
@@ -348,18 +351,15 @@ impl Attempt {
         matches!(self.answer, AnswerFate::Withdrawn(_))
     }
 
-    /// Returns what the attempt is charged if it has used this much. An upstream that goes on with an answer whose call
-    /// was closed bills all of it: then at least what was reserved.
-    pub fn charge(&self, usage: AttemptUsage, reserved: &Usage) -> AttemptUsage {
-        let goes_on = self.target.server().terms().cancel_bills == CancelBills::All
-            && self.end.is_some_and(|end| end.was_closed_here());
-        match usage {
-            AttemptUsage::Known(used) if goes_on && used.total() <= reserved.total() => AttemptUsage::AsReserved,
-            AttemptUsage::Known(used) if goes_on => {
-                AttemptUsage::Known(Usage { source: TokenSource::Estimated, ..used })
-            }
-            usage => usage,
-        }
+    /// Returns what the attempt is charged if it has used this much.
+    fn charge(&self, usage: AttemptUsage, reserved: &Usage) -> AttemptUsage {
+        if self.may_go_on() { usage.at_least(reserved) } else { usage }
+    }
+
+    /// Returns whether the upstream goes on with an answer whose call was closed here, and bills all of it.
+    fn may_go_on(&self) -> bool {
+        self.target.server().terms().cancel_bills == CancelBills::All
+            && self.end.is_some_and(|end| end.was_closed_here())
     }
 }
 
@@ -398,14 +398,10 @@ fn standing(attempts: &[Attempt]) -> Option<&Attempt> {
     attempts.iter().find(|attempt| attempt.answer == AnswerFate::Standing)
 }
 
-/// Returns the labels of the metrics of a target.
-pub fn labels(target: &Target) -> GenerationLabels<'_> {
-    GenerationLabels { upstream: &target.upstream().name, model: target.model() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::TokenSource;
     use crate::generation::answer_text::AnswerText;
     use crate::generation::withdrawn::settle_withdrawn;
     use crate::upstream::{AttemptErrorKind, Phase, RetryTerms, ScriptedProvider, Sent, UpstreamServer};

@@ -13,6 +13,7 @@
 //! only the generation's task appends it: others ask the task, which drops the upstream connection and then appends. A
 //! task that is dropped appends in its destructor.
 
+mod admission;
 mod answer_text;
 mod assembly;
 mod attempt_failure;
@@ -54,3 +55,4 @@ pub use service::{Generations, Terms};
 pub use start::{NewGeneration, Origin, StartError, StartedGeneration};
 pub use state::{ChoiceOutline, GenerationState, Outline, Status, ToolCallOutline};
 pub use storage::Storage;
+pub use task::RequestMemory;

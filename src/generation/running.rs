@@ -9,7 +9,8 @@ use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
 use super::answer_text::{AnswerText, AnswerTexts};
-use super::attempts::{Attempts, Committed, labels};
+use super::attempt_failure::labels;
+use super::attempts::{Attempts, Committed};
 use super::end_report::EndReport;
 use super::ending::Ending;
 use super::subject::Subject;

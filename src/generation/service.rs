@@ -19,15 +19,15 @@ use super::start::{NewGeneration, Origin, StartError, StartedGeneration};
 use super::storage::{Record, Storage, Unkept};
 use super::subject::{PromptSource, RepeatPolicy, Subject};
 use super::task::{self, Work};
-use super::tokens::{self, TokenCounter};
+use super::tokens::TokenCounter;
 use crate::domain::{
-    ChatRequest, Claim, EventPosition, FailureCode, GenerationId, OnUpstreamFailure, Principal, Prompt, Sequence,
-    Start, Timestamp, Usage, Usd,
+    ChatRequest, Claim, EventPosition, FailureCode, GenerationId, OnUpstreamFailure, Principal, Sequence, Start,
+    Timestamp,
 };
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable, ViewerLease, Writer};
-use crate::limits::{Allowance, GenerationDemand, LimitError, Limiter, Permit, RequestPermit, Spender, WaitPolicy};
+use crate::limits::{Allowance, Limiter, Permit, RequestPermit, Spender};
 use crate::telemetry::Metrics;
-use crate::upstream::{ConversationKey, Delivery, ListedModels, Plan, PlannedRequest, Router, UpstreamStatus};
+use crate::upstream::{ConversationKey, Delivery, ListedModels, PlannedRequest, Router, UpstreamStatus};
 use crate::usage::Ledger;
 
 /// The log of a new generation, or the generation that its claim names.
@@ -53,7 +53,7 @@ pub struct GenerationService {
     pub(super) registry: Registry,
     pub(super) unkept: Unkept,
     counter: TokenCounter,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     draining: AtomicBool,
     /// Cancelled when viewers are sent to other replicas.
     pub(super) moving: CancellationToken,
@@ -205,7 +205,7 @@ impl Generations {
         let deadline = Instant::now() + inner.terms.max_duration;
         let planned = PlannedRequest { plan, request: Arc::new(request), delivery, deadline };
         let on_upstream_failure = new.on_upstream_failure;
-        let work = Work { planned, audience, slot, wait, on_upstream_failure, lost_answer: None };
+        let work = Work { planned, audience, slot, wait, on_upstream_failure, lost_answer: None, memory: None };
         inner.spawn_task(registration, record, work);
         Ok(StartedGeneration { following, origin: Origin::New })
     }
@@ -321,59 +321,6 @@ impl GenerationService {
             CreateError::TooManyTombstones(_) => self.metrics.refused("lost_answers"),
             CreateError::Unavailable(_) => self.metrics.refused("event_log"),
             CreateError::Conflict(_) | CreateError::Lost(_) => {}
-        }
-    }
-
-    /// Returns whether the cost of every answer of this plan is known.
-    fn is_priced(&self, plan: &Plan) -> bool {
-        plan.targets().all(|target| self.ledger.is_priced(&target.upstream().name, target.model()))
-    }
-
-    /// Returns the cost of these tokens at the dearest target, as far as prices are known.
-    fn dearest(&self, plan: &Plan, usage: &Usage) -> Usd {
-        let costs =
-            plan.targets().filter_map(|target| self.ledger.cost(&target.upstream().name, target.model(), usage));
-        costs.max().unwrap_or_default()
-    }
-
-    /// Reserves what the generation may use of its caller's limits, all or nothing. The answer is estimated as the
-    /// request's own limit, or else as the mean of the account's answers of this model, up to the limit that applies.
-    /// Of a budget, the cost of the longest answer that the limits allow is reserved, or of the estimated one without a
-    /// limit.
-    async fn admit(
-        &self,
-        spender: &Spender,
-        (plan, request): (&Plan, &mut ChatRequest),
-        prompt: &Prompt,
-        (wait_policy, permit): (WaitPolicy, RequestPermit),
-    ) -> Result<(Permit, Usage, Usd), StartError> {
-        let wanted = request.output_limit();
-        let (tokens, choices) = spender.most(&request.model);
-        request.apply_limits(tokens, choices)?;
-        let output = wanted.unwrap_or_else(|| {
-            let expected = self.limits.output_estimate(&spender.account, &request.model).tokens();
-            expected.min(request.output_limit().unwrap_or(u64::MAX))
-        });
-        let input_tokens = tokens::guess_prompt(prompt);
-        let output_tokens = Some(output.saturating_mul(request.choices()));
-        let reserved = Usage { input_tokens, output_tokens, ..Usage::default() };
-        let longest = request.output_limit().unwrap_or(output).saturating_mul(request.choices());
-        let cost = self.dearest(plan, &Usage { output_tokens: Some(longest), ..reserved });
-        let (model, tokens) = (request.model.clone(), reserved.total());
-        let demand = GenerationDemand { spender: spender.clone(), model, tokens, cost, wait_policy };
-        match self.limits.admit(demand, permit).await {
-            Ok(admitted) => Ok((admitted, reserved, cost)),
-            Err(error) => Err(self.refused(error, spender, &request.model).await),
-        }
-    }
-
-    async fn refused(&self, error: LimitError, spender: &Spender, model: &str) -> StartError {
-        match error {
-            LimitError::Exceeded(exceeded) => {
-                self.metrics.refused(exceeded.limit.name());
-                StartError::Exceeded(exceeded, self.limits.left(spender, model).await)
-            }
-            LimitError::Unavailable => StartError::LimitsUnavailable,
         }
     }
 

@@ -30,7 +30,12 @@ pub struct Work {
     pub on_upstream_failure: OnUpstreamFailure,
     /// The answer of a lost replica, which this generation begins anew.
     pub lost_answer: Option<AnswerExtent>,
+    /// Counts the request of a lost replica as held, until the generation ends.
+    pub memory: Option<RequestMemory>,
 }
+
+/// Counts a request as held until it is dropped.
+pub type RequestMemory = Box<dyn Send>;
 
 /// How a task makes its answer.
 struct AnswerTerms {
@@ -51,7 +56,7 @@ struct HeldResources {
 /// Runs the generation to its end and closes its log exactly once, also after a panic. Returns the answer to pass to
 /// [`drain_answer`] once the generation no longer counts as running.
 pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Option<Answer> {
-    let Work { planned, audience, slot, wait, on_upstream_failure, lost_answer } = work;
+    let Work { planned, audience, slot, wait, on_upstream_failure, lost_answer, memory: _memory } = work;
     let mut resources = HeldResources { answer: None, lease: None, slot };
     let may_be_taken_over = on_upstream_failure == OnUpstreamFailure::Restart && audience.log.recovers();
     let terms = AnswerTerms { wait, on_upstream_failure, lost_answer };
@@ -65,6 +70,8 @@ pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Opti
     let HeldResources { answer, lease, slot } = resources;
     let rest = answer.filter(|_| whole);
     drop(lease);
+    // The new owner of a generation that was taken over has the same slot and reservations.
+    let ending = if may_be_taken_over && !writer.is_owner().await { None } else { ending };
     // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
     // once.
     if ending.is_none() && may_be_taken_over {
@@ -304,7 +311,15 @@ mod tests {
             deadline: Instant::now() + deadline,
         };
         let on_upstream_failure = OnUpstreamFailure::Restart;
-        let work = Work { planned, audience, slot, wait: Duration::ZERO, on_upstream_failure, lost_answer: None };
+        let work = Work {
+            planned,
+            audience,
+            slot,
+            wait: Duration::ZERO,
+            on_upstream_failure,
+            lost_answer: None,
+            memory: None,
+        };
         let rest = run(&running, &mut *writer, work).await;
         if let Some(rest) = rest {
             drain_answer(rest).await;
