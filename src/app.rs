@@ -31,8 +31,9 @@ use crate::api::{
 };
 use crate::auth::FetchError;
 use crate::demo;
+use crate::domain::Account;
 use crate::event_log::Memory;
-use crate::generation::{Generations, Terms};
+use crate::generation::{Generations, RequestMemory, Terms};
 use crate::limits::Limiter;
 use crate::prompts::CatalogError;
 use crate::server::{self, OpenConnections, Threads};
@@ -138,9 +139,17 @@ pub struct Listeners {
 }
 
 /// Lets the generations of lost replicas begin anew here until `stop`.
-fn recover(generations: &Generations, reloadable: &Reloadable, tasks: &TaskTracker, stop: &CancellationToken) {
+fn recover(
+    generations: &Generations,
+    reloadable: &Reloadable,
+    bodies: BodyMemory,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
     let (generations, stop, policy) = (generations.clone(), stop.clone(), reloadable.admission());
-    let recovering = async move { generations.recover(move || Arc::clone(&policy.borrow().policy)).await };
+    let hold =
+        move |account: &Account, bytes| bodies.hold(account, bytes).ok().map(|held| Box::new(held) as RequestMemory);
+    let recovering = async move { generations.recover(move || Arc::clone(&policy.borrow().policy), hold).await };
     tasks.spawn(async move { stop.run_until_cancelled(recovering).await });
 }
 
@@ -192,7 +201,7 @@ pub async fn serve(
         running.clone(),
         ledger.clone(),
     );
-    recover(&generations, reloadable, &tasks, &stop);
+    recover(&generations, reloadable, body_memory.clone(), &tasks, &stop);
     let channels = channel_logs.service(settings.channels.max_subscribers.get() as usize, Arc::clone(&metrics));
     tasks.spawn({
         let (channels, metrics, stop) = (channels.clone(), Arc::clone(&metrics), stop.clone());

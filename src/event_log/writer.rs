@@ -1,8 +1,10 @@
 //! The port of a log's writer.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use smallvec::SmallVec;
 
@@ -37,6 +39,11 @@ pub trait Writer: Send + 'static {
 
     /// Renews the lease whenever that is due. Resolves only when the lease is lost (contract 10).
     fn poll_renew(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Returns whether this process still owns the log (contract 10). Waits for a renewal if the lease may have expired.
+    fn is_owner(&mut self) -> BoxFuture<'_, bool> {
+        ready(true).boxed()
+    }
 
     /// Appends the pending events and the terminal event in one step, if the log is open (contract 3). After a dropped
     /// close, the next one may append the terminal event of the dropped one.

@@ -54,7 +54,7 @@ impl GenerationService {
         (plan, request): (&Plan, &mut ChatRequest),
         prompt: &Prompt,
         (wait_policy, permit): (WaitPolicy, RequestPermit),
-    ) -> Result<(Permit, Usage), StartError> {
+    ) -> Result<(Permit, Usage, Usd), StartError> {
         let asked = request.messages_form.as_ref().map(|form| form.limit.get().into());
         let wanted = request.output_limit().or(asked);
         let (tokens, choices) = spender.most(&request.model);
@@ -72,7 +72,7 @@ impl GenerationService {
         let (model, tokens) = (request.model.clone(), reserved.total());
         let demand = GenerationDemand { spender: spender.clone(), model, tokens, cost, wait_policy };
         match self.limits.admit(demand, permit).await {
-            Ok(admitted) => Ok((admitted, reserved)),
+            Ok(admitted) => Ok((admitted, reserved, cost)),
             Err(error) => Err(self.refused(error, spender, &request.model).await),
         }
     }

@@ -10,7 +10,7 @@ use super::attempts::{AttemptContext, Attempts};
 use super::running::{AdmittedGeneration, Running};
 use super::subject::Subject;
 use super::tokens::TokenCounter;
-use crate::domain::{Account, ChatRequest, GenerationId, Prompt, Usage};
+use crate::domain::{Account, ChatRequest, GenerationId, Prompt, Usage, Usd};
 use crate::limits::{Limiter, QueueState, Reservations};
 use crate::telemetry::Metrics;
 use crate::upstream::Plan;
@@ -28,8 +28,17 @@ pub struct NewRunning<'a> {
     pub reserved: Usage,
     pub reservations: Reservations,
     pub queue_state: Option<watch::Receiver<QueueState>>,
-    /// The time since it was accepted, in another process.
+    /// `None`: it begins in this process.
+    pub earlier: Option<EarlierRun>,
+}
+
+/// What another process had made of a generation that was taken over from it.
+#[derive(Debug, Clone, Copy)]
+pub struct EarlierRun {
+    /// The time since the generation was accepted.
     pub age: Duration,
+    /// What it had reserved of the caller's budget, which stays spent.
+    pub cost: Usd,
 }
 
 /// What every generation of this process is made with.
@@ -43,7 +52,8 @@ pub struct Assembly<'a> {
 
 impl Assembly<'_> {
     pub fn running(&self, new: NewRunning<'_>) -> Running {
-        let NewRunning { id, subject, request, prompt, plan, account, reserved, reservations, queue_state, age } = new;
+        let NewRunning { id, subject, request, prompt, plan, account, reserved, reservations, queue_state, earlier } =
+            new;
         let context = AttemptContext {
             request_id: subject.request_id,
             model: request.model.clone(),
@@ -51,12 +61,14 @@ impl Assembly<'_> {
             messages: self.messages,
             principal: subject.principal.clone(),
             reserved,
+            earlier: earlier.map(|earlier| earlier.cost),
             ledger: self.ledger.clone(),
         };
         let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(self.metrics));
         let estimate = self.limits.output_estimate(account, &request.model);
         let admitted = AdmittedGeneration { prompt, reservations, queue_state, estimate };
         let (metrics, counter) = (Arc::clone(self.metrics), self.counter.clone());
-        Running::new(id, subject, attempts, admitted, metrics, counter).accepted_before(age)
+        Running::new(id, subject, attempts, admitted, metrics, counter)
+            .accepted_before(earlier.map_or(Duration::ZERO, |earlier| earlier.age))
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub use crate::domain::UpstreamMessages;
 use crate::domain::{FailureCode, Remedy, RequestId, UpstreamWords};
+use crate::telemetry::GenerationLabels;
 use crate::upstream::{
     AttemptError, AttemptErrorKind, AttemptNumber, ErrorReport, MalformedResponseError, Phase, REQUEST_FAULT_CODES,
     Target, without_echo,
@@ -57,6 +58,11 @@ impl AttemptFailure {
             },
         }
     }
+}
+
+/// Returns the labels of the metrics of a target.
+pub fn labels(target: &Target) -> GenerationLabels<'_> {
+    GenerationLabels { upstream: &target.upstream().name, model: target.model() }
 }
 
 fn refused(status: u16, report: Option<&ErrorReport>) -> FailureCode {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, log_failure};
+use super::attempt_failure::{AttemptFailure, AttemptPlace, UpstreamMessages, labels, log_failure};
 use super::tokens::guess_prompt;
 use super::withdrawn::WithdrawnAttempt;
-use crate::domain::{CancelBills, FailureCode, Principal, Prompt, RequestId, TokenSource, Usage, UsageReport, Usd};
-use crate::telemetry::{GenerationLabels, Metrics, Outcome};
+use crate::domain::{CancelBills, FailureCode, Principal, Prompt, RequestId, Usage, UsageReport, Usd};
+use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::{
     AttemptError, AttemptNumber, AttemptObserver, AttemptReason, Billed, Delivery, SentMark, Target,
 };
@@ -39,6 +39,9 @@ pub struct AttemptContext {
     pub principal: Principal,
     /// The tokens that are reserved for each attempt.
     pub reserved: Usage,
+    /// What another process had reserved of a budget for its own attempts, which may all be billed, and whose answer stands
+    /// until one of these begins. `None`: there is no such process.
+    pub earlier: Option<Usd>,
     pub ledger: Ledger,
 }
 
@@ -110,6 +113,9 @@ impl Attempts {
     /// Returns the attempt that usage and cost are of.
     fn charged(&self) -> Option<Attempt> {
         let attempts = self.lock();
+        if self.is_answered_by_another(&attempts) {
+            return None;
+        }
         let may_be_billed = |attempt: &&Attempt| attempt.billed() == Billed::Maybe;
         let current = current(&attempts);
         let own = standing(&attempts).or(current.filter(may_be_billed));
@@ -117,9 +123,10 @@ impl Attempts {
         charged.cloned()
     }
 
-    /// Returns whether an attempt may cost something.
+    /// Returns whether an attempt may cost something, also one of another process.
     pub fn billed(&self) -> Billed {
-        let may_be_billed = self.lock().iter().any(|attempt| attempt.billed() == Billed::Maybe);
+        let may_be_billed =
+            self.context.earlier.is_some() || self.lock().iter().any(|attempt| attempt.billed() == Billed::Maybe);
         if may_be_billed { Billed::Maybe } else { Billed::No }
     }
 
@@ -142,9 +149,16 @@ impl Attempts {
         self.context.ledger.cost(&target.upstream().name, target.model(), usage)
     }
 
-    /// Returns what all attempts cost, and an open one at its reservation; `None` if one of them is unknown.
+    /// Returns whether the answer that stands is that of an attempt of another process.
+    fn is_answered_by_another(&self, made: &[Attempt]) -> bool {
+        self.context.earlier.is_some() && standing(made).is_none()
+    }
+
+    /// Returns what all attempts cost, and an open one or those of another process at their reservation; `None` if one of
+    /// them is unknown.
     pub fn spent(&self) -> Option<Usd> {
-        self.lock().iter().try_fold(Usd::default(), |sum, attempt| Some(sum.plus(attempt.entry.charge()?)))
+        let earlier = self.context.earlier.unwrap_or_default();
+        self.lock().iter().try_fold(earlier, |sum, attempt| Some(sum.plus(attempt.entry.charge()?)))
     }
 
     pub fn count(&self) -> usize {
@@ -168,20 +182,34 @@ impl Attempts {
         committed
     }
 
+    /// Undoes the last commit: the answer before it stands, if there was one.
+    pub fn undo_commit(&self) {
+        let mut attempts = self.lock();
+        if let Some(undone) = attempts.iter_mut().find(|attempt| attempt.answer == AnswerFate::Standing) {
+            undone.answer = AnswerFate::None;
+        }
+        if let Some(before) = attempts.iter_mut().rfind(|attempt| attempt.is_withdrawn()) {
+            before.answer = AnswerFate::Standing;
+        }
+    }
+
     /// Returns the attempts whose answers were withdrawn, in order.
     pub fn withdrawn(&self) -> Vec<WithdrawnAttempt> {
         let attempts = self.lock();
         let withdrawn = attempts.iter().filter_map(|attempt| match attempt.answer {
-            AnswerFate::Withdrawn(reported) => {
-                Some(WithdrawnAttempt { target: attempt.target.clone(), reported, entry: Arc::clone(&attempt.entry) })
-            }
+            AnswerFate::Withdrawn(reported) => Some(WithdrawnAttempt {
+                target: attempt.target.clone(),
+                reported,
+                entry: Arc::clone(&attempt.entry),
+                least: attempt.may_go_on().then_some(self.context.reserved),
+            }),
             AnswerFate::None | AnswerFate::Standing => None,
         });
         withdrawn.collect()
     }
 
     pub fn has_withdrawn(&self) -> bool {
-        self.lock().iter().any(|attempt| matches!(attempt.answer, AnswerFate::Withdrawn(_)))
+        self.lock().iter().any(Attempt::is_withdrawn)
     }
 
     /// Records that the current attempt failed, unless it has already ended, and classifies its error.
@@ -218,6 +246,9 @@ impl Attempts {
     /// current one, whose answer is the generation's; each is settled once.
     pub fn settle(&self, usage: AttemptUsage) {
         let made = self.lock().clone();
+        if self.is_answered_by_another(&made) {
+            return self.settle_without_answer(made.iter());
+        }
         let Some(current) = current(&made) else { return };
         self.settle_without_answer(made.iter().filter(|attempt| attempt.number != current.number));
         let Some(end) = current.end else { return };
@@ -316,18 +347,19 @@ impl Attempt {
         self.end.map_or_else(|| self.sent.get().into(), |end| end.billed)
     }
 
-    /// Returns what the attempt is charged if it has used this much. An upstream that goes on with an answer whose call
-    /// was closed bills all of it: then at least what was reserved.
+    const fn is_withdrawn(&self) -> bool {
+        matches!(self.answer, AnswerFate::Withdrawn(_))
+    }
+
+    /// Returns what the attempt is charged if it has used this much.
     fn charge(&self, usage: AttemptUsage, reserved: &Usage) -> AttemptUsage {
-        let goes_on = self.target.server().terms().cancel_bills == CancelBills::All
-            && self.end.is_some_and(|end| end.was_closed_here());
-        match usage {
-            AttemptUsage::Known(used) if goes_on && used.total() <= reserved.total() => AttemptUsage::AsReserved,
-            AttemptUsage::Known(used) if goes_on => {
-                AttemptUsage::Known(Usage { source: TokenSource::Estimated, ..used })
-            }
-            usage => usage,
-        }
+        if self.may_go_on() { usage.at_least(reserved) } else { usage }
+    }
+
+    /// Returns whether the upstream goes on with an answer whose call was closed here, and bills all of it.
+    fn may_go_on(&self) -> bool {
+        self.target.server().terms().cancel_bills == CancelBills::All
+            && self.end.is_some_and(|end| end.was_closed_here())
     }
 }
 
@@ -366,17 +398,13 @@ fn standing(attempts: &[Attempt]) -> Option<&Attempt> {
     attempts.iter().find(|attempt| attempt.answer == AnswerFate::Standing)
 }
 
-/// Returns the labels of the metrics of a target.
-pub fn labels(target: &Target) -> GenerationLabels<'_> {
-    GenerationLabels { upstream: &target.upstream().name, model: target.model() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::TokenSource;
     use crate::generation::answer_text::AnswerText;
     use crate::generation::withdrawn::settle_withdrawn;
-    use crate::upstream::{AttemptErrorKind, RetryTerms, ScriptedProvider, Sent, UpstreamServer};
+    use crate::upstream::{AttemptErrorKind, Phase, RetryTerms, ScriptedProvider, Sent, UpstreamServer};
     use crate::usage::{UsageDimension, UsageQuery, UsageRow};
 
     fn target(upstream: &str) -> Target {
@@ -395,6 +423,7 @@ mod tests {
             messages: UpstreamMessages::Log,
             principal: Principal::Anonymous,
             reserved,
+            earlier: None,
             ledger: Ledger::default(),
         }
     }
@@ -525,6 +554,54 @@ mod tests {
         attempts.settle(AttemptUsage::Known(Usage { input_tokens: 7, ..Usage::default() }));
         let failed = |upstream: &str, tokens, estimated| (upstream.to_owned(), [0, 0, 1], tokens, estimated);
         assert_eq!(rows(&attempts), [failed("a", 5, 1), failed("b", 7, 1), failed("c", 0, 0)]);
+    }
+
+    #[tokio::test]
+    async fn withdrawn_attempt_that_was_closed_here_counts_at_its_reservation_if_the_upstream_bills_all_of_it() {
+        let reserved = Usage { input_tokens: 10, output_tokens: Some(90), ..Usage::default() };
+        let attempts = Attempts::new(context(reserved), target("a"), Metrics::new());
+        let terms = RetryTerms { cancel_bills: CancelBills::All, ..RetryTerms::default() };
+        let server = UpstreamServer::new(ScriptedProvider::new("a", []), Vec::new(), terms);
+        let sent = SentMark::default();
+        attempts.attempt_began(AttemptNumber::new(1), &Target::new(server, "m"), &sent, AttemptReason::First);
+        sent.set();
+        attempts.commit(UsageReport::default());
+        attempts.failed(&AttemptError::in_response(AttemptErrorKind::Timeout(Phase::NextToken)));
+        begin(&attempts, 2, "b").set();
+        attempts.commit(UsageReport::default());
+        let count = |_, _| async { Usage { input_tokens: 1, output_tokens: Some(2), ..Usage::default() } };
+        settle_withdrawn(attempts.withdrawn(), vec![AnswerText::default()], count).await;
+        assert_eq!(rows(&attempts), [("a".to_owned(), [0, 0, 1], 10, 1)]);
+    }
+
+    #[test]
+    fn commit_that_is_undone_leaves_the_answer_before_it() {
+        let attempts = attempts(&Metrics::new());
+        begin(&attempts, 1, "a").set();
+        attempts.commit(UsageReport::default());
+        attempts.failed(&disconnected());
+        begin(&attempts, 2, "b").set();
+        attempts.commit(UsageReport::default());
+        attempts.undo_commit();
+        attempts.end(Outcome::Failed, Some(FailureCode::TooLarge));
+        assert!(!attempts.has_withdrawn());
+        assert_eq!(attempts.charged_target(), target("a"));
+        attempts.settle(AttemptUsage::Known(Usage { input_tokens: 7, ..Usage::default() }));
+        let prompt = guess_prompt(&Prompt::default());
+        assert_eq!(rows(&attempts), [("a".to_owned(), [0, 0, 1], 7, 1), ("b".to_owned(), [0, 0, 1], prompt, 1)]);
+    }
+
+    #[test]
+    fn generation_of_another_process_may_be_billed_and_its_text_is_not_charged_to_attempts_that_said_nothing() {
+        let earlier = Some(Usd::from_nanos(5));
+        let attempts =
+            Attempts::new(AttemptContext { earlier, ..context(Usage::default()) }, target("a"), Metrics::new());
+        assert_eq!((attempts.billed(), attempts.spent()), (Billed::Maybe, earlier));
+        begin(&attempts, 1, "b").set();
+        attempts.end(Outcome::Cancelled, None);
+        assert_eq!(attempts.charged_target(), target("a"), "the first of the plan, not the one that said nothing");
+        attempts.settle(AttemptUsage::Known(Usage { input_tokens: 700, ..Usage::default() }));
+        assert_eq!(rows(&attempts), [("b".to_owned(), [0, 1, 0], guess_prompt(&Prompt::default()), 1)]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::attempts::{Attempts, labels};
+use super::attempt_failure::labels;
+use super::attempts::Attempts;
 use super::ending::Ending;
 use super::subject::Subject;
 use crate::domain::{FailureCode, Timings, TokenSource, Usage};

@@ -56,3 +56,4 @@ pub use service::{Generations, Terms};
 pub use start::{NewGeneration, Origin, StartError, StartedGeneration};
 pub use state::{ChoiceOutline, GenerationState, Outline, Status, ToolCallOutline};
 pub use storage::Storage;
+pub use task::RequestMemory;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::audience::OnDisconnect;
 use super::storage::Storage;
 use super::subject::{PromptSource, RepeatPolicy, Subject};
-use crate::domain::{Account, ChatRequest, Principal, Quota, RequestId, Timestamp, Usage};
+use crate::domain::{Account, Budget, ChatRequest, Principal, Quota, RequestId, Timestamp, Usage, Usd};
 use crate::event_log::Recovery;
 use crate::json::JsonObject;
 
@@ -22,8 +22,11 @@ pub struct RecordedRequest {
     pub added_limit: Option<NonZeroU32>,
     pub account: Account,
     pub quota: Quota,
+    /// The caller's budget, of which `cost` is reserved.
+    pub budget: Option<Budget>,
     /// The tokens that are reserved.
     pub reserved: Usage,
+    pub cost: Usd,
     /// How long it may wait for a slot.
     pub wait: Duration,
     pub on_disconnect: OnDisconnect,

@@ -6,15 +6,15 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::assembly::NewRunning;
+use super::assembly::{EarlierRun, NewRunning};
 use super::audience::Audience;
 use super::ending::Ending;
 use super::recorded_request::RecordedRequest;
 use super::relay::AnswerExtent;
 use super::service::Generations;
 use super::storage::Storage;
-use super::task::Work;
-use crate::domain::{FailureCode, GenerationId, OnUpstreamFailure, Timestamp, Usd};
+use super::task::{RequestMemory, Work};
+use crate::domain::{Account, FailureCode, GenerationId, OnUpstreamFailure, Timestamp};
 use crate::event_log::{TakenLog, Writer};
 use crate::limits::{GenerationDemand, Permit, Policy, Spender, WaitPolicy};
 use crate::upstream::{ConversationKey, Delivery, PlannedRequest};
@@ -27,8 +27,12 @@ struct Unrecoverable(&'static str);
 
 impl Generations {
     /// Begins generations of lost replicas anew, as far as their requests permit it. `policy` returns the limits of all
-    /// callers. Runs until dropped.
-    pub async fn recover(&self, policy: impl Fn() -> Arc<Policy>) {
+    /// callers; `hold` counts a request of this size as held for its caller, or refuses it. Runs until dropped.
+    pub async fn recover(
+        &self,
+        policy: impl Fn() -> Arc<Policy>,
+        hold: impl Fn(&Account, usize) -> Option<RequestMemory>,
+    ) {
         if !self.0.log.recovers() {
             return;
         }
@@ -39,13 +43,19 @@ impl Generations {
                 return;
             }
             if let Ok(Some(taken)) = self.0.log.take_over(id).await {
-                self.begin_anew(id, taken, policy()).await;
+                self.begin_anew(id, taken, policy(), &hold).await;
             }
         });
         taking.await;
     }
 
-    async fn begin_anew(&self, id: GenerationId, taken: TakenLog, policy: Arc<Policy>) {
+    async fn begin_anew(
+        &self,
+        id: GenerationId,
+        taken: TakenLog,
+        policy: Arc<Policy>,
+        hold: impl Fn(&Account, usize) -> Option<RequestMemory>,
+    ) {
         let TakenLog { writer, request } = taken;
         let Ok(recorded) = serde_json::from_slice::<RecordedRequest>(&request) else {
             // Closed by its next reader, which finds that it has no owner.
@@ -54,8 +64,10 @@ impl Generations {
             );
             return;
         };
+        let memory = hold(&recorded.account, request.len());
+        drop(request);
         let request_id = recorded.request_id;
-        match self.try_begin_anew(id, writer, recorded, policy).await {
+        match self.try_begin_anew(id, writer, (recorded, memory), policy).await {
             Ok(()) => tracing::warn!(%request_id, "began the generation of a lost replica anew"),
             Err(Unrecoverable(cause)) => tracing::warn!(%request_id, cause, "ended the generation of a lost replica"),
         }
@@ -65,7 +77,7 @@ impl Generations {
         &self,
         id: GenerationId,
         mut writer: Box<dyn Writer>,
-        recorded: RecordedRequest,
+        (recorded, memory): (RecordedRequest, Option<RequestMemory>),
         policy: Arc<Policy>,
     ) -> Result<(), Unrecoverable> {
         let inner = &self.0;
@@ -73,6 +85,10 @@ impl Generations {
         let start = Arc::clone(log.start());
         let request = recorded.request();
         let subject = recorded.subject(&start.owner, &request);
+        if memory.is_none() {
+            _ = writer.close(subject.orphaned()).await;
+            return Err(Unrecoverable("this replica has no memory for its request"));
+        }
         let conversation = |model: &str| ConversationKey::of(&start.owner, model, &request.fields);
         let plan = inner.router.plan(Some(&recorded.model), conversation);
         let answer = AnswerExtent::read(&*log, writer.tail()).await;
@@ -87,7 +103,7 @@ impl Generations {
                 }));
             }
         };
-        let spender = Spender::new(recorded.account.clone(), recorded.quota, policy);
+        let spender = Spender::new(recorded.account.clone(), recorded.quota, policy).with_budget(recorded.budget);
         let Some(Permit { slot, reservations, .. }) = self.readmit(id, &spender, &recorded).await else {
             _ = writer.close(subject.orphaned()).await;
             return Err(Unrecoverable("the limits did not admit it again"));
@@ -109,7 +125,10 @@ impl Generations {
             reserved: recorded.reserved,
             reservations,
             queue_state: slot.queue_state(),
-            age: Duration::from_millis(now.millis().saturating_sub(start.created_at.millis())),
+            earlier: Some(EarlierRun {
+                age: Duration::from_millis(now.millis().saturating_sub(start.created_at.millis())),
+                cost: recorded.cost,
+            }),
         });
         let record = (recorded.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running), inner.tasks.clone());
@@ -122,8 +141,15 @@ impl Generations {
         let deadline = Instant::now() + left.min(inner.terms.max_duration);
         let planned = PlannedRequest { plan, request: Arc::new(request), delivery: Delivery::Stream, deadline };
         let on_upstream_failure = OnUpstreamFailure::Restart;
-        let work =
-            Work { planned, audience, slot, wait: recorded.wait, on_upstream_failure, lost_answer: Some(answer) };
+        let work = Work {
+            planned,
+            audience,
+            slot,
+            wait: recorded.wait,
+            on_upstream_failure,
+            lost_answer: Some(answer),
+            memory,
+        };
         inner.spawn_task(registration, record, work);
         Ok(())
     }
@@ -137,8 +163,8 @@ impl Generations {
             spender: spender.clone(),
             model: recorded.model.clone(),
             tokens: recorded.reserved.total(),
-            // What the lost process had reserved of a budget stays spent.
-            cost: Usd::default(),
+            // Usually found, as the lost process has reserved it.
+            cost: recorded.cost,
             wait_policy: WaitPolicy::Waits { at_most: Some(recorded.wait) },
         };
         limits.admit(demand, request).await.ok()

@@ -20,6 +20,9 @@ use crate::upstream::{
 /// The number of events that may wait for an append that is in flight. With more, the upstream is not read.
 const MOST_PENDING: usize = 64;
 
+/// The fields of a delta that hold tool calls, as JSON text.
+const UNREAD_CALLS: [&str; 2] = ["\"tool_calls\"", "\"function_call\""];
+
 /// Appends the signals of one answer after the other to the log of a generation.
 pub struct Relay<'a> {
     running: &'a Running,
@@ -182,12 +185,22 @@ impl<'a> Relay<'a> {
         if self.writer.poll_renew(context).is_ready() {
             return Poll::Ready(Interruption::LogTaken);
         }
+        let is_restarting = self.is_restarting();
         if !self.writer.pending().is_empty()
             && let Poll::Ready(Err(error)) = self.writer.poll_append(context)
         {
+            if is_restarting && matches!(error, AppendError::Full(_)) && self.writer.tail() < self.answer.before {
+                self.running.undo_answer();
+            }
             return Poll::Ready(error.into());
         }
         Poll::Pending
+    }
+
+    /// Returns whether the restart that began the answer is still pending.
+    fn is_restarting(&self) -> bool {
+        self.writer.tail() < self.answer.before
+            && self.writer.pending().iter().any(|event| matches!(event, Event::Restart(_)))
     }
 }
 
@@ -222,8 +235,8 @@ impl AnswerExtent {
         self.last = self.last.plus(1);
         match chunk.part() {
             Part::ToolCall { .. } => self.tools = CalledTools::Some,
-            // The form of tool calls before `tool_calls`, which is passed on unread.
-            Part::Other { delta_json, .. } if delta_json.contains("\"function_call\"") => {
+            // Calls that are passed on unread: those of custom tools, and the form before `tool_calls`.
+            Part::Other { delta_json, .. } if UNREAD_CALLS.iter().any(|field| delta_json.contains(field)) => {
                 self.tools = CalledTools::Some;
             }
             _ => {}

@@ -9,7 +9,8 @@ use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
 use super::answer_text::{AnswerText, AnswerTexts};
-use super::attempts::{Attempts, Committed, labels};
+use super::attempt_failure::labels;
+use super::attempts::{Attempts, Committed};
 use super::end_report::EndReport;
 use super::ending::Ending;
 use super::subject::Subject;
@@ -34,7 +35,10 @@ use crate::usage::AttemptUsage;
 pub struct Running {
     pub id: GenerationId,
     subject: Subject,
+    /// When this process accepted it, or took it over.
     accepted: Instant,
+    /// The time from its acceptance in another process until then.
+    age: Duration,
     prompt: Arc<Prompt>,
     /// `None` once they are settled.
     reservations: Mutex<Option<Reservations>>,
@@ -75,6 +79,7 @@ impl Running {
             id,
             subject,
             accepted: Instant::now(),
+            age: Duration::ZERO,
             prompt: admitted.prompt,
             reservations: Mutex::new(Some(admitted.reservations)),
             estimate: admitted.estimate,
@@ -90,9 +95,9 @@ impl Running {
         }
     }
 
-    /// Counts the time from its acceptance in another process, which was this long ago.
+    /// States its times from its acceptance in another process, which was this long ago.
     pub fn accepted_before(self, age: Duration) -> Self {
-        Self { accepted: self.accepted.checked_sub(age).unwrap_or(self.accepted), ..self }
+        Self { age, ..self }
     }
 
     /// Returns the generation's queue position, if it has ever been queued.
@@ -136,8 +141,17 @@ impl Running {
     pub fn begin_answer(&self) {
         let mut tally = self.lock();
         if self.attempts.commit(tally.reported) == Committed::InPlaceOfAnother {
-            *tally = Tally { began_anew: Some(Instant::now()), ..Tally::default() };
+            let withdrawn = Tally { withdrawn: None, ..std::mem::take(&mut *tally) };
+            let (began_anew, withdrawn) = (Some(Instant::now()), Some(Box::new(withdrawn)));
+            *tally = Tally { began_anew, withdrawn, ..Tally::default() };
         }
+    }
+
+    /// Undoes [`Running::begin_answer`]: the log has no room for the beginning of the new answer, so the one before stands.
+    pub fn undo_answer(&self) {
+        let mut tally = self.lock();
+        self.attempts.undo_commit();
+        *tally = tally.withdrawn.take().map(|withdrawn| *withdrawn).unwrap_or_default();
     }
 
     /// Records a finish reason. Some servers send several, not always the same; as in the official SDKs, the last one
@@ -178,7 +192,12 @@ impl Running {
         self.attempts.end(ending.outcome(), ending.code());
         let timings = self.timings();
         let mut ending = ending;
-        while let Err(limit) = self.try_end(writer, &ending, timings).await {
+        loop {
+            let is_restarting = writer.pending().iter().any(|event| matches!(event, Event::Restart(_)));
+            let Err(limit) = self.try_end(writer, &ending, timings).await else { return };
+            if is_restarting {
+                self.undo_answer();
+            }
             ending = Ending::failed(limit.into());
         }
     }
@@ -277,8 +296,8 @@ impl Running {
 
     fn timings(&self) -> Timings {
         let first_token = self.lock().began_anew.or(self.first_token.get().copied());
-        let first_token = first_token.map(|first| first - self.accepted);
-        Timings { first_token, total: self.accepted.elapsed() }
+        let first_token = first_token.map(|first| first - self.accepted + self.age);
+        Timings { first_token, total: self.accepted.elapsed() + self.age }
     }
 
     /// Settles the reservations, before the terminal event is readable: its reader may start the next generation at

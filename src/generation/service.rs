@@ -111,7 +111,7 @@ impl Generations {
         let messages_form = new.messages_form.map(Arc::new);
         let mut request = ChatRequest { messages_form, ..ChatRequest::new(plan.model.to_string(), new.fields) };
         let prompt = Arc::new(request.prompt());
-        let (Permit { id, slot, reservations }, reserved) =
+        let (Permit { id, slot, reservations }, reserved, cost) =
             inner.admit(&new.spender, (&plan, &mut request), &prompt, (new.wait_policy, new.request)).await?;
         let start = Arc::new(Start {
             generation: id,
@@ -147,7 +147,9 @@ impl Generations {
             added_limit: request.added_limit,
             account: new.spender.account.clone(),
             quota: new.spender.quota(),
+            budget: new.spender.budget(),
             reserved,
+            cost,
             wait,
             on_disconnect,
             grace,
@@ -167,7 +169,7 @@ impl Generations {
             reserved,
             reservations,
             queue_state: slot.queue_state(),
-            age: Duration::ZERO,
+            earlier: None,
         });
         let record = (new.storage == Storage::UntilRead).then(|| inner.unkept.hold(id));
         let mut registration = inner.registry.register(Arc::new(running), inner.tasks.clone());
@@ -196,7 +198,7 @@ impl Generations {
         let deadline = Instant::now() + inner.terms.max_duration;
         let planned = PlannedRequest { plan, request: Arc::new(request), delivery, deadline };
         let on_upstream_failure = new.on_upstream_failure;
-        let work = Work { planned, audience, slot, wait, on_upstream_failure, lost_answer: None };
+        let work = Work { planned, audience, slot, wait, on_upstream_failure, lost_answer: None, memory: None };
         inner.spawn_task(registration, record, work);
         Ok(StartedGeneration { following, origin: Origin::New })
     }

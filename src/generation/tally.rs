@@ -13,4 +13,6 @@ pub struct Tally {
     pub finish: BTreeMap<u32, FinishReason>,
     /// When the answer began, if it replaced one that was withdrawn.
     pub began_anew: Option<Instant>,
+    /// The tally of the one that was withdrawn.
+    pub withdrawn: Option<Box<Self>>,
 }

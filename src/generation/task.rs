@@ -30,7 +30,12 @@ pub struct Work {
     pub on_upstream_failure: OnUpstreamFailure,
     /// The answer of a lost replica, which this generation begins anew.
     pub lost_answer: Option<AnswerExtent>,
+    /// Counts the request of a lost replica as held, until the generation ends.
+    pub memory: Option<RequestMemory>,
 }
+
+/// Counts a request as held until it is dropped.
+pub type RequestMemory = Box<dyn Send>;
 
 /// How a task makes its answer.
 struct AnswerTerms {
@@ -51,7 +56,7 @@ struct HeldResources {
 /// Runs the generation to its end and closes its log exactly once, also after a panic. Returns the answer to pass to
 /// [`drain_answer`] once the generation no longer counts as running.
 pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Option<Answer> {
-    let Work { planned, audience, slot, wait, on_upstream_failure, lost_answer } = work;
+    let Work { planned, audience, slot, wait, on_upstream_failure, lost_answer, memory: _memory } = work;
     let mut resources = HeldResources { answer: None, lease: None, slot };
     let may_be_taken_over = on_upstream_failure == OnUpstreamFailure::Restart && audience.log.recovers();
     let terms = AnswerTerms { wait, on_upstream_failure, lost_answer };
@@ -65,6 +70,8 @@ pub async fn run(running: &Running, writer: &mut dyn Writer, work: Work) -> Opti
     let HeldResources { answer, lease, slot } = resources;
     let rest = answer.filter(|_| whole);
     drop(lease);
+    // The new owner of a generation that was taken over has the same slot and reservations.
+    let ending = if may_be_taken_over && !writer.is_owner().await { None } else { ending };
     // Frees the slot before the terminal event is readable: a client that reads it may start the next generation at
     // once.
     if ending.is_none() && may_be_taken_over {
@@ -292,6 +299,7 @@ mod tests {
             messages: UpstreamMessages::Log,
             principal: Principal::Anonymous,
             reserved: Usage::default(),
+            earlier: None,
             ledger: Ledger::default(),
         };
         let attempts = Attempts::new(context, plan.first.target.clone(), Arc::clone(&metrics));
@@ -303,7 +311,15 @@ mod tests {
             deadline: Instant::now() + deadline,
         };
         let on_upstream_failure = OnUpstreamFailure::Restart;
-        let work = Work { planned, audience, slot, wait: Duration::ZERO, on_upstream_failure, lost_answer: None };
+        let work = Work {
+            planned,
+            audience,
+            slot,
+            wait: Duration::ZERO,
+            on_upstream_failure,
+            lost_answer: None,
+            memory: None,
+        };
         let rest = run(&running, &mut *writer, work).await;
         if let Some(rest) = rest {
             drain_answer(rest).await;
@@ -475,7 +491,9 @@ mod tests {
             |part| Signal::Chunk(crate::domain::Chunk::new(Arc::new(Shape::new(None, part)), Escaped::default()));
         let call = Part::ToolCall { choice: 0, index: 0, id: None, name: None };
         let former_call = Part::Other { choice: 0, delta_json: r#"{"function_call":{"name":"f"}}"#.into() };
-        for tool in [call, former_call] {
+        let custom_json = r#"{"tool_calls":[{"index":0,"type":"custom","custom":{"name":"f","input":""}}]}"#;
+        let custom_call = Part::Other { choice: 0, delta_json: custom_json.into() };
+        for tool in [call, former_call, custom_call] {
             let broken = reads([Ok(part(tool)), Ok(text("a")), Err(AttemptErrorKind::Timeout(Phase::NextToken))]);
             assert_eq!(words([("a", broken), ("b", whole("b"))]).await, ["", "a", "failed upstream_timeout"]);
         }
@@ -501,6 +519,19 @@ mod tests {
         let (entries, _) = generated(&[("a", a), ("b", b)].map(target), Duration::from_mins(1)).await;
         let Some(Event::Done(done)) = entries.last().map(|entry| &entry.event) else { panic!("{entries:?}") };
         assert_eq!((done.usage.output_tokens, &*done.finish), (Some(2), &[Finish::stated(0, "stop")][..]));
+    }
+
+    #[tokio::test]
+    async fn restart_that_does_not_fit_leaves_the_usage_of_the_answer_that_stands() {
+        let usage = UsageReport { input_tokens: Some(1), output_tokens: Some(7), ..UsageReport::default() };
+        let timeout = AttemptErrorKind::Timeout(Phase::NextToken);
+        let said = "0123456789".repeat(250);
+        let a = reads([Ok(text(&said)), Ok(Signal::Usage(usage)), Err(timeout)]);
+        let (entries, _) = generated(&[("a", a), ("b", whole(&said))].map(target), Duration::from_mins(1)).await;
+        assert!(entries.iter().all(|entry| !matches!(entry.event, Event::Restart(_))));
+        let Some(Event::Failed(failed)) = entries.last().map(|entry| &entry.event) else { panic!("{entries:?}") };
+        let output_tokens = failed.usage.and_then(|usage| usage.output_tokens);
+        assert_eq!((failed.failure.code, output_tokens), (FailureCode::TooLarge, Some(7)));
     }
 
     const fn event_name(event: &Event) -> &'static str {

@@ -17,6 +17,8 @@ pub struct WithdrawnAttempt {
     /// What the upstream had reported when its answer broke.
     pub reported: UsageReport,
     pub entry: Arc<OpenAttempt>,
+    /// The least that is charged: what was reserved, if the upstream goes on with an answer whose call was closed.
+    pub least: Option<Usage>,
 }
 
 /// Settles withdrawn attempts in the ledger, by their texts in the same order. The log may have earlier texts, of
@@ -26,7 +28,7 @@ pub async fn settle_withdrawn<C: Future<Output = Usage>>(
     mut texts: Vec<AnswerText>,
     count: impl Fn(Target, AnswerText) -> C,
 ) {
-    let settling = attempts.into_iter().rev().map(|WithdrawnAttempt { target, reported, entry }| {
+    let settling = attempts.into_iter().rev().map(|WithdrawnAttempt { target, reported, entry, least }| {
         let counting = texts.pop().map(|text| count(target, text));
         async move {
             let usage = match (reported.complete(), counting) {
@@ -34,6 +36,7 @@ pub async fn settle_withdrawn<C: Future<Output = Usage>>(
                 (None, Some(counting)) => AttemptUsage::Known(reported.completed_by(counting.await)),
                 (None, None) => AttemptUsage::AsReserved,
             };
+            let usage = least.map_or(usage, |least| usage.at_least(&least));
             entry.settle(Outcome::Failed, AttemptRole::Withdrawn, usage);
         }
     });

@@ -126,7 +126,7 @@ pub(super) const REDIS_SECTION: SettingSection = SettingSection {
             "event_log.redis.lease",
             DURATION,
             "How long a replica that is gone keeps its generations and slots, from \"3s\" to \"12s\". After that, the next replica that \
-             reads one ends it as failed (replica_lost).",
+             reads one ends it as failed (replica_lost), or begins it anew (recover).",
         ),
         key(
             "event_log.redis.write",

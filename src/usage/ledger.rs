@@ -64,6 +64,18 @@ pub enum AttemptUsage {
     AsReserved,
 }
 
+impl AttemptUsage {
+    /// Returns what an upstream charges that goes on with an answer whose call was closed: at least what was reserved.
+    #[must_use]
+    pub fn at_least(self, reserved: &Usage) -> Self {
+        match self {
+            Self::Known(used) if used.total() <= reserved.total() => Self::AsReserved,
+            Self::Known(used) => Self::Known(Usage { source: TokenSource::Estimated, ..used }),
+            usage => usage,
+        }
+    }
+}
+
 impl Ledger {
     /// Creates a ledger without files.
     pub fn in_memory(prices: impl Into<CurrentPrices>, metrics: Arc<Metrics>) -> Self {

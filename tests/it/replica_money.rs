@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::cmd;
 use reqwest::Method;
+use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
 use tokenrill::auth::NewKey;
 use tokenrill::domain::{Budget, BudgetPeriod};
-use tokenrill::settings::{ApiKeySettings, AuthMode, Settings};
+use tokenrill::settings::{ApiKeySettings, AuthMode, RedisRecover, Settings};
 use tokio::time::sleep;
 
 use crate::support::redis_server::{RedisServer, unique_prefix, use_redis};
@@ -212,4 +213,30 @@ async fn rows_beyond_the_bound_are_merged_and_old_days_are_removed() {
     let count: u64 = redis.command(cmd("HLEN").arg(&rows));
     // The row of yesterday's callers, those of today, the new one, and the field of the oldest day.
     assert_eq!(count, 1 + 19_990 + 1 + 1);
+}
+
+#[tokio::test]
+async fn calls_of_a_generation_that_was_taken_over_count_in_the_budget_beside_those_of_the_lost_replica() {
+    let (redis, prefix, keys) = (RedisServer::shared(), unique_prefix(), Keys::new());
+    let recovering = || {
+        let mut settings = settings(&keys, "5");
+        settings.event_log.redis.recover = RedisRecover::Restart;
+        settings
+    };
+    let replicas = [replica(redis, &prefix, recovering()).await, replica(redis, &prefix, recovering()).await];
+    let [lost, other] = &replicas;
+    let body = json!({"input": "Hello", "model": "demo?tokens=10&rate=2", "max_completion_tokens": 10,
+        "on_upstream_failure": "restart"});
+    let mut first = Answer::to(lost.generation(&body).bearer_auth(&keys.web.key)).await;
+    let id = first.expect("start").await.generation().to_owned();
+    first.expect("delta").await;
+    let head = format!("{prefix}:{{{}}}:g:{id}:h", &id[4..6]);
+    redis.command::<i64>(cmd("HSET").arg(head).arg("ls").arg(0));
+    let events = other.request(Method::GET, &format!("/v1/generations/{id}/events"));
+    let events = Answer::to(events.bearer_auth(&keys.web.key).header(ACCEPT, "text/event-stream")).await.events().await;
+    assert!(events.iter().any(|event| event.name == "restart"), "{events:?}");
+    assert_eq!(events.last().map(|event| event.name.as_str()), Some("done"));
+    let named: Vec<String> = redis.command(cmd("KEYS").arg(format!("{prefix}:{{{prefix}.limits}}:b:*")));
+    let [spending] = named.as_slice() else { panic!("one caller has a budget: {named:?}") };
+    assert_eq!(redis.command::<u64>(cmd("HGET").arg(spending).arg("in_month")), 200_000_000);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,12 +31,14 @@ struct Deployment {
     upstream: Upstream,
     prefix: String,
     recover: RedisRecover,
+    /// `limits.concurrent_generations_total`
+    generations: Option<NonZeroU32>,
 }
 
 impl Deployment {
     async fn new() -> Self {
         let (redis, upstream) = (RedisServer::start(), Upstream::start().await);
-        Self { redis, upstream, prefix: unique_prefix(), recover: RedisRecover::Off }
+        Self { redis, upstream, prefix: unique_prefix(), recover: RedisRecover::Off, generations: None }
     }
 
     fn settings(&self) -> (Settings, BTreeMap<String, String>) {
@@ -44,6 +47,7 @@ impl Deployment {
         settings.generation.grace = GRACE;
         settings.event_log.redis.lease = LEASE;
         settings.event_log.redis.recover = self.recover;
+        settings.limits.concurrent_generations_total = self.generations;
         (settings, environment)
     }
 

@@ -48,6 +48,8 @@ struct SharedRedisLogs {
 
 /// How long a create without a caller is undone while Redis does not answer.
 const UNDO_TIME: Duration = Duration::from_mins(1);
+/// How long the stop of an owned generation is repeated while Redis does not answer: longer than a lease and a close.
+const STOP_TIME: Duration = Duration::from_mins(1);
 /// The wait before the owner asks again whether there is a viewer, if Redis does not answer.
 const RETRY: Duration = Duration::from_millis(200);
 /// The number of mirrors from which on those without a reader are removed from the table.
@@ -189,16 +191,20 @@ impl SharedRedisLogs {
     }
 
     async fn request_end(&self, generation: GenerationId, reason: CancelReason) -> Result<(), LogUnavailable> {
-        // The owner needs no message.
-        if let Some(owned) = self.owned.get(generation) {
-            owned.request_end(name_of(reason));
-            return Ok(());
-        }
         let keys = self.store.keys.of(generation);
         let call = ScriptCall::new(&script::REQUEST_END, [&keys.head])
             .arg(generation.to_string())
             .arg(name_of(reason))
             .arg(self.store.keys.replicas());
+        // The owner needs no message, unless another process has taken the log over, which this one may not know yet.
+        if let Some(owned) = self.owned.get(generation) {
+            owned.request_end(name_of(reason));
+            if self.store.terms.recovery == RecoveryMode::TakeOver {
+                let connection = self.store.client.connection.clone();
+                self.store.tasks.spawn(async move { connection.call(&call, Patience::For(STOP_TIME)).await });
+            }
+            return Ok(());
+        }
         self.store.client.connection.call(&call, Patience::For(PATIENCE)).await.map(drop).map_err(|_| LogUnavailable)
     }
 

@@ -322,6 +322,10 @@ impl Writer for RedisWriter {
         self.poll_renewal(context)
     }
 
+    fn is_owner(&mut self) -> BoxFuture<'_, bool> {
+        self.confirm_lease().boxed()
+    }
+
     fn close(&mut self, terminal: Event) -> BoxFuture<'_, Result<CloseOutcome, Limit>> {
         let end = self.confirmed.max(Instant::now()) + self.store.terms.lease + CLOSE_PATIENCE;
         async move {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::batch::BatchEncoder;
 use super::kept_bytes;
+use super::keys::LogKeys;
 use super::mirror::Mirror;
 use super::owned::OwnedGenerations;
 use super::redis_writer::RedisWriter;
@@ -42,6 +43,7 @@ pub async fn take_over(
     if !mirror.own(epoch, tail).await {
         return Err(LogUnavailable);
     }
+    forget_request(store, &keys);
     let calls = WriterCalls {
         generation,
         keys,
@@ -53,4 +55,13 @@ pub async fn take_over(
     let new = NewLog { mirror, owned: mine, encoder: BatchEncoder::default(), create: None, calls };
     let writer = RedisWriter::new(Arc::clone(store), new).continuing(epoch, tail);
     Ok(Some(TakenLog { writer: Box::new(writer), request }))
+}
+
+/// Removes the recorded request, without waiting: no other process may take the log over any more. If that fails, it is removed
+/// when the log is closed.
+fn forget_request(store: &Arc<Store>, keys: &LogKeys) {
+    let mut commands = redis::pipe();
+    commands.hdel(&keys.head, "req").ignore();
+    let connection = store.client.connection.clone();
+    store.tasks.spawn(async move { _ = connection.send::<()>(&commands).await });
 }

@@ -251,7 +251,7 @@ impl Limits for RedisLimits {
     }
 
     fn forget(&self, id: GenerationId) {
-        self.0.slots.slots.remove(id);
+        self.0.slots.slots.forget(id);
         self.0.reservations.take(id);
     }
 

@@ -24,6 +24,8 @@ struct ReplicaTable {
     line: WaitingLine,
     /// The waiting accounts that have all the slots that their limit allows, as far as Redis has told.
     at_limit: HashSet<Account>,
+    /// The generations that another process has taken over since the last renewal began: it has their slots.
+    forgotten: HashSet<GenerationId>,
 }
 
 /// A generation that has a slot or a queue position, or has lost it to another.
@@ -149,6 +151,18 @@ impl ReplicaSlots {
         Some(SlotCandidate { id, account, for_account })
     }
 
+    /// Removes a generation whose slot, if it has one, is that of another process now.
+    pub fn forget(&self, id: GenerationId) {
+        self.remove(id);
+        self.lock().forgotten.insert(id);
+    }
+
+    /// Returns the generations that have a slot, for a renewal. One renewal begins after the other has ended.
+    pub fn begin_renewal(&self) -> Vec<SlotCandidate> {
+        self.lock().forgotten.clear();
+        self.held()
+    }
+
     /// Returns the next generation of each waiting account, in turn.
     pub fn next(&self) -> Vec<SlotCandidate> {
         let table = self.lock();
@@ -161,7 +175,7 @@ impl ReplicaSlots {
     }
 
     /// Returns the generations that have a slot.
-    pub fn held(&self) -> Vec<SlotCandidate> {
+    fn held(&self) -> Vec<SlotCandidate> {
         let table = self.lock();
         let is_limited = |holder: &ReplicaHolder| holder.for_account.is_some() || table.in_all.is_some();
         let held = table.holders.iter().filter(|(_, holder)| holder.granted.is_some() && is_limited(holder));
@@ -190,7 +204,7 @@ impl ReplicaSlots {
             }
             if outcome == SlotOutcome::Granted && table.grant(account, *id) {
                 applied.granted += 1;
-            } else if outcome == SlotOutcome::Granted {
+            } else if outcome == SlotOutcome::Granted && !table.forgotten.contains(id) {
                 applied.unwanted.push(candidate);
             }
         }

@@ -79,7 +79,7 @@ impl SlotService {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let held = self.slots.held();
+            let held = self.slots.begin_renewal();
             for held in held.chunks(AT_ONCE) {
                 // A slot that Redis has lost is taken again if there is one.
                 _ = self.occupy(held, self.lease / 3).await;

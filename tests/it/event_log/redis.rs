@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use redis::cmd;
 use tokenrill::domain::{GenerationId, Sequence};
 use tokenrill::event_log::{
-    ClaimError, CreateError, EventLog as _, GenerationEnded, MemoryLimits, RecoveryMode, RedisLogs, RedisTerms,
-    ViewerPresence as _, follow,
+    ClaimError, CreateError, EventLog as _, GenerationEnded, LogTerms, MemoryLimits, Recovery, RecoveryMode, RedisLogs,
+    RedisTerms, ViewerPresence as _, follow,
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,26 @@ impl Backend for RedisLogs {
     }
 
     fn check(&self, _: MemoryLimits) {}
+}
+
+#[tokio::test]
+async fn log_that_was_found_without_an_owner_has_one_again_after_an_append() {
+    let terms_of_all = RedisTerms { recovery: RecoveryMode::TakeOver, ..RedisLogs::start(ROOMY).terms() };
+    let logs = replica(&unique_prefix(), terms_of_all);
+    let id = GenerationId::random();
+    let recovery = Some(Recovery { request: b"{}".as_slice().into(), grace: None });
+    let created = logs.create(begun(id), LogTerms { recovery, ..terms(&account(0), None) }).await;
+    let log = super::made(created).expect("there is room");
+    let head = format!("{}:{{{}}}:g:{id}:h", logs.client().prefix(), &id.to_string()[4..6]);
+    let found = || RedisServer::shared().command::<Option<u64>>(cmd("HGET").arg(&head).arg("found"));
+    for token_text in ["a", "b"] {
+        let log = logs.expire_lease(Arc::clone(&log)).expect("it expires");
+        // By another process, as the owner reads its own copy.
+        assert!(logs.replica().open(id, Sequence::START).await.expect("it answers").is_some());
+        assert!(found().is_some());
+        append(&log, vec![token(token_text)]).await.expect("it is the owner");
+        assert_eq!(found(), None);
+    }
 }
 
 /// Redis' own clock cannot be paused, so these tests wait in real time.

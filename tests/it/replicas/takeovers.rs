@@ -9,9 +9,11 @@ use reqwest::Method;
 use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
 use tokenrill::settings::RedisRecover;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{Deployment, LEASE, OtherProcess, follow, ready, snapshot};
+use super::{Deployment, LEASE, OtherProcess, finish, follow, ready, snapshot};
 use crate::support::{Answer, Event, Service, soon, text};
 
 const HOLD: Duration = Duration::from_secs(1);
@@ -66,6 +68,7 @@ async fn generation_of_a_killed_replica_begins_anew_on_one_other_and_every_viewe
     call.closed().await;
     let mut call = deployment.upstream.call().await;
     assert!(began.elapsed() < LEASE + Duration::from_secs(2), "{:?}", began.elapsed());
+    soon(async { while deployment.stored_request(&id).is_some() {} }).await;
     assert_eq!(call.body["messages"], json!([{"role": "user", "content": "Hello"}]));
     assert_eq!(call.body.get("on_upstream_failure"), None);
     assert_eq!(snapshot(&one, &id).await["text"], "Hel", "the text stands until the new answer begins");
@@ -91,7 +94,6 @@ async fn generation_of_a_killed_replica_begins_anew_on_one_other_and_every_viewe
         assert_eq!((&state["text"], &state["status"]), (&json!("Good day"), &json!("done")));
         replica.metric_becomes("tokenrill_generations_live", 0.0).await;
     }
-    assert_eq!(deployment.stored_request(&id), None, "removed at the end");
 }
 
 #[tokio::test]
@@ -176,6 +178,7 @@ async fn stop_that_the_killed_replica_has_not_carried_out_is_carried_out_by_the_
     assert_eq!(stopped.status, 200);
     let [end] = events.as_slice() else { panic!("one event: {events:?}") };
     assert_eq!((end.name.as_str(), &end.data["reason"]), ("cancelled", &json!("client_request")));
+    assert_eq!(end.data["usage"]["output_tokens"], 1, "of the text that stands: {end:?}");
     assert!(!deployment.upstream.was_called(), "the model is not asked");
     assert_eq!(snapshot(&other, &id).await["text"], "Hel");
 }
@@ -249,6 +252,70 @@ async fn owner_that_was_only_silent_is_fenced_and_its_viewers_get_the_new_answer
     let restart = first.expect("restart").await;
     assert_eq!(restart.data["reason"], "replica_lost");
     assert_eq!(text(&first.events().await), "Good day", "nothing of the fenced owner");
+}
+
+#[tokio::test]
+async fn generation_whose_new_calls_are_refused_fails_as_lost_with_the_usage_of_the_text_that_stands() {
+    let deployment = deployment().await;
+    let OtherProcess { process: killed, first: _first, call: _call, id, .. } =
+        OtherProcess::begin_with(&deployment, HOLD, &body()).await;
+    let other = deployment.replica().await;
+    let viewer = viewer(&other, &id).await;
+    killed.kill().await;
+    let mut call = deployment.upstream.call().await;
+    call.refuse(401, "", "{}").await;
+    let events = viewer.events().await;
+    let [end] = events.as_slice() else { panic!("one event: {events:?}") };
+    assert_eq!((end.name.as_str(), &end.data["error"]["code"]), ("failed", &json!("replica_lost")));
+    assert_eq!(end.data["usage"]["output_tokens"], 1, "{end:?}");
+}
+
+#[tokio::test]
+async fn stop_that_arrives_at_an_owner_that_does_not_know_that_it_is_fenced_stops_the_new_one() {
+    let deployment = deployment().await;
+    let OtherProcess { process: paused, first: _first, call: _call, id, .. } =
+        OtherProcess::begin_with(&deployment, HOLD, &body()).await;
+    let other = deployment.replica().await;
+    let mut viewer = viewer(&other, &id).await;
+    paused.signal("-STOP").await;
+    let mut second = deployment.upstream.call().await;
+    second.ok().await;
+    second.text("Good ").await;
+    viewer.expect("restart").await;
+    viewer.expect("delta").await;
+    // The system accepts the connection.
+    let mut connection = TcpStream::connect(paused.address).await.expect("a connection");
+    let stop =
+        format!("POST /v1/generations/{id}/cancel HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n\r\n", paused.address);
+    connection.write_all(stop.as_bytes()).await.expect("sent");
+    paused.signal("-CONT").await;
+    let end = viewer.expect("cancelled").await;
+    assert_eq!(end.data["reason"], "client_request");
+    second.closed().await;
+}
+
+#[tokio::test]
+async fn fenced_owner_that_ends_before_it_notices_leaves_the_slot_to_the_new_one() {
+    let deployment = Deployment { generations: NonZeroU32::new(1), ..deployment().await };
+    let OtherProcess { process: paused, mut first, mut call, id, .. } =
+        OtherProcess::begin_with(&deployment, HOLD, &body()).await;
+    let other = deployment.replica().await;
+    let mut viewer = viewer(&other, &id).await;
+    paused.signal("-STOP").await;
+    let mut second = deployment.upstream.call().await;
+    second.ok().await;
+    second.text("Good ").await;
+    viewer.expect("restart").await;
+    viewer.expect("delta").await;
+    call.finish("stop").await;
+    call.done().await;
+    paused.signal("-CONT").await;
+    first.expect("restart").await;
+    let another = json!({"input": "Another", "max_queue_ms": 0});
+    let refused = Answer::to(other.generation(&another).header(ACCEPT, "application/json")).await;
+    assert_eq!((refused.status, refused.json().await["code"].clone()), (429, json!("too_many_generations")));
+    finish(second).await;
+    assert_eq!(text(&viewer.events().await), "!");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The close of a log by its owner.
+//! The close of a log by its owner, and whether it still is.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::super::mirror::RemovedLogs;
 use super::super::mirror_log::MirrorLog;
 use super::super::writer_calls::{ReplyVerdict, nonce};
-use super::RedisWriter;
-use crate::domain::Event;
+use super::{CLOSE_PATIENCE, LEASE_MARGIN, RedisWriter};
+use crate::domain::{Event, Sequence};
 use crate::event_log::{AppendError, CloseOutcome, Limit, TailState, read_page};
 use crate::redis_client::Patience;
 
@@ -51,6 +51,21 @@ impl RedisWriter {
                 ReplyVerdict::Behind => {}
                 ReplyVerdict::Failed(_) => return Ok(self.other_end(terminal).await),
             }
+        }
+    }
+
+    /// Renews a lease that may have expired. Returns whether the log is still this process's; not if Redis is silent.
+    pub(super) async fn confirm_lease(&mut self) -> bool {
+        let lease = self.store.terms.lease;
+        if self.is_fenced || self.confirmed + lease > Instant::now() + LEASE_MARGIN {
+            return !self.is_fenced;
+        }
+        let (call, sent) = (self.calls.renew(self.epoch, lease, Sequence::START), Instant::now());
+        match self.store.client.connection.call(&call, Patience::For(CLOSE_PATIENCE)).await {
+            // A log that Redis has lost has no other owner.
+            Ok(reply) if reply.code() == "lost" => true,
+            Ok(reply) => matches!(self.judge(&reply, sent), ReplyVerdict::Ok),
+            Err(_) => false,
         }
     }
 
