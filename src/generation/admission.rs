@@ -60,10 +60,8 @@ impl GenerationService {
         let (tokens, choices) = spender.most(&request.model);
         request.apply_limits(tokens, choices)?;
         let most = request.output_limit().unwrap_or(u64::MAX);
-        let output = wanted.map(|wanted| wanted.min(most)).unwrap_or_else(|| {
-            let expected = self.limits.output_estimate(&spender.account, &request.model).tokens();
-            expected.min(most)
-        });
+        let expected = || self.limits.output_estimate(&spender.account, &request.model).tokens();
+        let output = wanted.unwrap_or_else(expected).min(most);
         let input_tokens = tokens::guess_prompt(prompt);
         let output_tokens = Some(output.saturating_mul(request.choices()));
         let reserved = Usage { input_tokens, output_tokens, ..Usage::default() };

@@ -66,8 +66,9 @@ impl CallArguments {
     }
 }
 
-pub fn given(text: &Option<Escaped>) -> Option<Escaped> {
-    text.clone().filter(|text| !text.as_str().is_empty())
+/// Returns a text that is not empty.
+pub fn given(text: Option<&Escaped>) -> Option<Escaped> {
+    text.filter(|text| !text.as_str().is_empty()).cloned()
 }
 
 impl HeldCall {

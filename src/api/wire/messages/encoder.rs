@@ -116,15 +116,15 @@ impl MessagesEncoder {
         });
         if let Some(known) = known {
             // Some servers send the name after the first fragment.
-            known.id = known.id.take().or_else(|| given(id));
-            known.name = known.name.take().or_else(|| given(name));
+            known.id = known.id.take().or_else(|| given(id.as_ref()));
+            known.name = known.name.take().or_else(|| given(name.as_ref()));
             return known.push(fragment, entry);
         }
         // More of a call whose arguments were complete.
         if id.is_none() && name.is_none() {
             return;
         }
-        let (id, name) = (given(id), given(name));
+        let (id, name) = (given(id.as_ref()), given(name.as_ref()));
         let mut held = HeldCall { call, id, name, arguments: CallArguments::default(), span: None };
         if self.holds() || held.name.is_none() {
             held.push(fragment, entry);
