@@ -43,8 +43,9 @@ impl PartialSchema for After {
             .schema_type(Type::Integer)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
             .minimum(Some(0));
-        let text =
-            ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^(gen_[A-Za-z0-9_-]+\.)?([0-9]+\.)?[0-9]+$"));
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r"^(gen_[A-Za-z0-9_-]{21}[AQgw]\.)?([0-9]+\.)?[0-9]+$"));
         RefOr::T(Schema::OneOf(OneOfBuilder::new().item(number).item(text).build()))
     }
 }

@@ -72,6 +72,10 @@ pub fn convert(body: &JsonObject) -> Result<ConvertedRequest, Vec<FieldError>> {
     if body.present("n").is_some_and(|json| json != "1") {
         errors.push(error("/n", "is not a field of this API: a message has one answer"));
     }
+    if body.present("max_tokens").and_then(|json| json.parse::<f64>().ok()).is_some_and(|limit| limit.fract() != 0.0) {
+        errors.push(error("/max_tokens", "must be a whole number"));
+    }
+    check_kinds(body, &mut errors);
     let messages = messages(body, &mut errors);
     let (Some(limit), true) = (limit, errors.is_empty()) else { return Err(errors) };
     let mut chat = body.clone();
@@ -91,6 +95,25 @@ pub fn convert(body: &JsonObject) -> Result<ConvertedRequest, Vec<FieldError>> {
         fields.remove(own);
     }
     Ok(ConvertedRequest { chat, form: MessagesForm { fields, limit, uncarried } })
+}
+
+/// Checks the fields whose values are read here.
+fn check_kinds(body: &JsonObject, errors: &mut Vec<FieldError>) {
+    let are_objects = |json: &str| {
+        let items = Tree::parse(json).ok();
+        items.as_ref().and_then(Tree::as_array).is_some_and(|items| items.iter().all(|item| item.as_object().is_some()))
+    };
+    let checks: [(&str, &str, &dyn Fn(&str) -> bool); 4] = [
+        ("system", "must be a text or a list of blocks", &|json| json.starts_with('"') || are_objects(json)),
+        ("tools", "must be a list of objects", &are_objects),
+        ("tool_choice", "must be an object", &|json| json.starts_with('{')),
+        ("stop_sequences", "must be a list of texts", &|json| serde_json::from_str::<Vec<String>>(json).is_ok()),
+    ];
+    for (name, demand, accepts) in checks {
+        if body.present(name).is_some_and(|json| !accepts(json)) {
+            errors.push(error(&format!("/{name}"), demand));
+        }
+    }
 }
 
 fn messages(body: &JsonObject, errors: &mut Vec<FieldError>) -> ChatMessages {
