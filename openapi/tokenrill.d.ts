@@ -844,20 +844,16 @@ export interface components {
             /** @example ok */
             status: string;
         };
+        /** @description One message. Other members are forwarded to the model's server unchanged. */
         Message: {
-            id: string;
-            /** @constant */
-            type: "message";
-            /** @constant */
-            role: "assistant";
-            model: string;
-            content: {
-                type: string;
-            }[];
-            stop_reason: string | null;
-            usage: {
-                [key: string]: unknown;
-            };
+            /** @description A string, an array of parts, or any other content that the model's server accepts. */
+            content?: unknown;
+            /**
+             * @description The role, such as `system`, `developer`, `user`, `assistant` or `tool`; the model's server defines the valid
+             *     ones.
+             * @example user
+             */
+            role: string;
         };
         /** @description The tokens of a request. */
         MessageTokenCount: {
@@ -1939,6 +1935,21 @@ export interface components {
         /** @description One event: a chunk, an error, or the end. Without names. */
         ChatCompletionEvent: {
             data: "[DONE]" | string;
+        };
+        AnthropicMessage: {
+            id: string;
+            /** @constant */
+            type: "message";
+            /** @constant */
+            role: "assistant";
+            model: string;
+            content: {
+                type: string;
+            }[];
+            stop_reason: string | null;
+            usage: {
+                [key: string]: unknown;
+            };
         };
         /** @description The data of an event, whose name is its type. */
         MessageEventData: {
@@ -3880,7 +3891,7 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": components["schemas"]["MessageEvent"];
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["AnthropicMessage"];
                 };
             };
             /** @description Bad Request */

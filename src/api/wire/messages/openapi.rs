@@ -47,7 +47,7 @@ pub fn describe(document: &mut Value) {
         "required": ["event", "data"],
         "properties": {"event": {"type": "string"}, "data": {"anyOf": [data("MessageEventData"), data("MessagesError")]}},
     });
-    for (name, schema) in [("Message", message), ("MessageEventData", event_data), ("MessageEvent", event)] {
+    for (name, schema) in [("AnthropicMessage", message), ("MessageEventData", event_data), ("MessageEvent", event)] {
         set(document, "/components/schemas", name, schema);
     }
     let whole = json!({
@@ -87,5 +87,5 @@ pub fn describe(document: &mut Value) {
     let reference = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     set(document, &content, "text/event-stream", json!({"schema": reference("MessageEvent"), "examples": streams}));
     let messages = json!({"done": {"summary": "An answer", "value": whole}});
-    set(document, &content, "application/json", json!({"schema": reference("Message"), "examples": messages}));
+    set(document, &content, "application/json", json!({"schema": reference("AnthropicMessage"), "examples": messages}));
 }
