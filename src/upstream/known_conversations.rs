@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::conversation::ConversationKey;
 
-/// Remembers the target of each conversation of a model, at most [`MOST_CONVERSATIONS`]. The least recently used one is
+/// Remembers the target of each conversation of a model, at most `MOST_CONVERSATIONS`. The least recently used one is
 /// evicted first.
 #[derive(Default)]
 pub struct KnownConversations(Mutex<ConversationTable>);

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Counts the requests and hedges of one model.
 ///
-/// Each request adds `ratio` of a hedge. What [`WINDOW`] requests add is the most that can be saved up: a ratio over all
+/// Each request adds `ratio` of a hedge. What `WINDOW` requests add is the most that can be saved up: a ratio over all
 /// time would be spent at once when an upstream slows down.
 #[derive(Debug)]
 pub struct HedgeBudget {
