@@ -97,13 +97,16 @@ pub fn convert(body: &JsonObject) -> Result<ConvertedRequest, Vec<FieldError>> {
     Ok(ConvertedRequest { chat, form: MessagesForm { fields, limit, uncarried } })
 }
 
+/// A field, what it must be, and whether a value is that.
+type KindCheck<'a> = (&'a str, &'a str, &'a dyn Fn(&str) -> bool);
+
 /// Checks the fields whose values are read here.
 fn check_kinds(body: &JsonObject, errors: &mut Vec<FieldError>) {
     let are_objects = |json: &str| {
         let items = Tree::parse(json).ok();
         items.as_ref().and_then(Tree::as_array).is_some_and(|items| items.iter().all(|item| item.as_object().is_some()))
     };
-    let checks: [(&str, &str, &dyn Fn(&str) -> bool); 4] = [
+    let checks: [KindCheck<'_>; 4] = [
         ("system", "must be a text or a list of blocks", &|json| json.starts_with('"') || are_objects(json)),
         ("tools", "must be a list of objects", &are_objects),
         ("tool_choice", "must be an object", &|json| json.starts_with('{')),
