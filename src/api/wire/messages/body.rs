@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::api::openapi::paths::set;
 use crate::api::openapi::requests::set_examples;
 
 pub const OPERATION: (&str, &str) = ("/v1/messages", "post");
@@ -14,6 +15,7 @@ pub const OPERATION: (&str, &str) = ("/v1/messages", "post");
 #[schema(as = NewMessage)]
 pub struct MessagesBody {
     /// The model. Required unless there is a default.
+    #[schema(example = "demo?tokens=5&rate=max")]
     pub model: Option<String>,
     /// The maximum tokens of the answer. Required for an answer.
     #[schema(minimum = 1)]
@@ -47,7 +49,47 @@ pub fn describe(document: &mut Value) {
         "description": "The system prompt: a text, or blocks of text.",
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}, {"type": "null"}],
     });
-    crate::api::openapi::paths::set(document, "/components/schemas/NewMessage/properties", "system", system);
+    let block = json!({
+        "type": "object",
+        "required": ["type", "text"],
+        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+    });
+    let messages = json!({
+        "description": "Messages. Their blocks may be any that Anthropic's API has; the schema describes those of text.",
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "required": ["role", "content"],
+            "properties": {
+                "role": {"enum": ["user", "assistant", "system"]},
+                "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": block}]},
+            },
+        },
+    });
+    let tools = json!({
+        "description": "Tools of the caller. Those of Anthropic's servers are for targets with Anthropic's API.",
+        "type": ["array", "null"],
+        "items": {
+            "type": "object",
+            "required": ["name", "input_schema"],
+            "properties": {
+                "name": {"type": "string", "minLength": 1},
+                "description": {"type": "string"},
+                "input_schema": {"type": "object"},
+                "type": {"const": "custom"},
+            },
+        },
+    });
+    let choice = json!({
+        "description": "Whether the model must use a tool, and which.",
+        "type": ["object", "null"],
+        "required": ["type"],
+        "properties": {"type": {"enum": ["auto", "any", "none", "tool"]}, "name": {"type": "string"}},
+    });
+    for (name, schema) in [("system", system), ("messages", messages), ("tools", tools), ("tool_choice", choice)] {
+        set(document, "/components/schemas/NewMessage/properties", name, schema);
+    }
     let message = |stream: bool| json!({"model": "demo?tokens=5&rate=max", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}], "stream": stream});
     set_examples(
         document,

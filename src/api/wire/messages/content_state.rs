@@ -67,7 +67,7 @@ impl CallArguments {
 }
 
 /// Returns a text that is not empty.
-pub fn given(text: Option<&Escaped>) -> Option<Escaped> {
+pub fn non_empty(text: Option<&Escaped>) -> Option<Escaped> {
     text.filter(|text| !text.as_str().is_empty()).cloned()
 }
 

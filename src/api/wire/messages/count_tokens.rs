@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::MessagesBody;
-use super::chat_form::convert;
 use super::error::insert_request_id;
+use super::request::{MessagesHead, parse};
 use crate::api::body::RequestBody;
 use crate::api::caller::Caller;
 use crate::api::problem::Problem;
 use crate::api::start::{self, AdmittedRequest};
 use crate::api::state::Api;
+use crate::generation::NewGeneration;
 
 /// The tokens of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -47,11 +48,12 @@ pub async fn count(State(api): State<Api>, caller: Caller, request: Request) -> 
     if fields.present("max_tokens").is_none() {
         fields.set("max_tokens", &1);
     }
-    let length = fields.text_len();
-    let converted = api.large_bodies.run(length, move || convert(&fields).map_err(Problem::invalid)).await?;
-    let model: Option<String> = converted.chat.read("model");
+    let (length, sender) = (fields.text_len(), caller.clone());
+    // Refuses what would be refused if the message were sent.
+    let parsed = api.large_bodies.run(length, move || parse(&MessagesHead::default(), &fields, &sender)).await?;
+    let NewGeneration { model, fields, .. } = parsed.generation;
     admitted.spend().await;
-    let input_tokens = api.generations.count_prompt(model.as_deref(), &caller.models, converted.chat).await?;
+    let input_tokens = api.generations.count_prompt(model.as_deref(), &caller.models, fields).await?;
     let mut response = Json(TokenCount { input_tokens }).into_response();
     insert_request_id(&mut response, &caller);
     Ok(response)

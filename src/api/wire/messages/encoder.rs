@@ -9,7 +9,7 @@ use super::super::encoder::{Encoder, Notice};
 use super::super::frames::Frames;
 use super::super::openai_chat::encoder::BlockIds;
 use super::super::retry::Retry;
-use super::content_state::{CallArguments, HeldBlock, HeldCall, StreamedBlock, given};
+use super::content_state::{CallArguments, HeldBlock, HeldCall, StreamedBlock, non_empty};
 use super::error_body::MessagesError;
 use super::message::{Refusal, message_head, stop_reason, usage_json};
 use super::message_blocks::MessageBlocks;
@@ -21,7 +21,8 @@ use crate::generation::TextSpan;
 ///
 /// Anthropic's clients read one block at a time, but other upstreams may send the fragments of several tool calls in
 /// turn. Blocks that begin while the arguments of a call are incomplete are held back until the arguments are JSON, or
-/// until the end. A held block is its span of the log, so it costs no memory.
+/// until the end. A held text or call is a span of the log, so it costs no memory; only blocks of
+/// Anthropic's own are kept.
 #[derive(Debug)]
 pub struct MessagesEncoder {
     start: Arc<Start>,
@@ -116,15 +117,15 @@ impl MessagesEncoder {
         });
         if let Some(known) = known {
             // Some servers send the name after the first fragment.
-            known.id = known.id.take().or_else(|| given(id.as_ref()));
-            known.name = known.name.take().or_else(|| given(name.as_ref()));
+            known.id = known.id.take().or_else(|| non_empty(id.as_ref()));
+            known.name = known.name.take().or_else(|| non_empty(name.as_ref()));
             return known.push(fragment, entry);
         }
         // More of a call whose arguments were complete.
         if id.is_none() && name.is_none() {
             return;
         }
-        let (id, name) = (given(id.as_ref()), given(name.as_ref()));
+        let (id, name) = (non_empty(id.as_ref()), non_empty(name.as_ref()));
         let mut held = HeldCall { call, id, name, arguments: CallArguments::default(), span: None };
         if self.holds() || held.name.is_none() {
             held.push(fragment, entry);
@@ -205,9 +206,9 @@ impl MessagesEncoder {
 
     fn begin_call(&mut self, call: &HeldCall, blocks: &mut MessageBlocks<'_>) {
         let mut block = blocks.indexed("content_block_start", self.next);
-        let text = |text: &Option<Escaped>| text.as_ref().map_or("", Escaped::as_str).to_owned();
-        block.data().raw(r#","content_block":{"type":"tool_use","id":""#).raw(&text(&call.id));
-        block.data().raw(r#"","name":""#).raw(&text(&call.name));
+        let [id, name] = [&call.id, &call.name].map(|text| text.as_ref().map_or("", Escaped::as_str));
+        block.data().raw(r#","content_block":{"type":"tool_use","id":""#).raw(id);
+        block.data().raw(r#"","name":""#).raw(name);
         block.data().raw(r#"","input":{},"caller":{"type":"direct"}}}"#);
     }
 

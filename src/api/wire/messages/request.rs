@@ -14,6 +14,7 @@ use crate::json::JsonObject;
 use crate::limits::WaitPolicy;
 
 /// The head of a request.
+#[derive(Default)]
 pub struct MessagesHead {
     /// The header `Tokenrill-Grace-Ms`.
     grace: Option<Duration>,
