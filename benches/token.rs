@@ -175,6 +175,7 @@ fn start() -> Arc<Start> {
         prompt: None,
         metadata: [].into(),
         usage: UsageRequest::Asked,
+        notes: None,
     })
 }
 

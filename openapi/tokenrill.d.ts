@@ -1238,11 +1238,20 @@ export interface components {
              * @description The maximum tokens of the answer. Required for an answer.
              */
             max_tokens?: number | null;
-            /** @description Messages with the roles `user`, `assistant` and `system`; their content is a text or a list of blocks. */
+            /** @description Messages. Their blocks may be any that Anthropic's API has; the schema describes those of text. */
             messages: {
-                [key: string]: unknown;
+                /** @enum {unknown} */
+                role: "user" | "assistant" | "system";
+                content: string | {
+                    /** @constant */
+                    type: "text";
+                    text: string;
+                }[];
             }[];
-            /** @description The model. Required unless there is a default. */
+            /**
+             * @description The model. Required unless there is a default.
+             * @example demo?tokens=5&rate=max
+             */
             model?: string | null;
             /** @description Texts at which the answer ends. */
             stop_sequences?: string[] | null;
@@ -1259,11 +1268,18 @@ export interface components {
             temperature?: number | null;
             /** @description Whether the model must use a tool, and which. */
             tool_choice?: {
-                [key: string]: unknown;
+                /** @enum {unknown} */
+                type: "auto" | "any" | "none" | "tool";
+                name?: string;
             } | null;
-            /** @description Tools with a name and an `input_schema`. */
+            /** @description Tools of the caller. Those of Anthropic's servers are for targets with Anthropic's API. */
             tools?: {
-                [key: string]: unknown;
+                name: string;
+                description?: string;
+                input_schema?: {
+                    [key: string]: unknown;
+                };
+                type?: string;
             }[] | null;
         };
         /** @description A request for a ticket. */

@@ -48,6 +48,7 @@ fn start() -> Arc<Start> {
         prompt: None,
         metadata: [].into(),
         usage: UsageRequest::NotAsked,
+        notes: None,
     })
 }
 

@@ -108,6 +108,8 @@ pub fn new_generation(mut body: JsonObject, rules: FieldRules, caller: &Caller) 
         messages_form: None,
         delivery: Delivery::Stream,
         metadata,
+        notes: None,
+        chat: None,
         prompt: None,
         usage: if asks_for_usage { UsageRequest::Asked } else { UsageRequest::NotAsked },
         storage,

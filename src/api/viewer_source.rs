@@ -132,6 +132,7 @@ mod tests {
             prompt: None,
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
+            notes: None,
         };
         let chunk =
             |part: Part, text: &Escaped| Event::Chunk(Chunk::new(Arc::new(Shape::new(None, part)), text.clone()));

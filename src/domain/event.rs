@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Chunk, Epoch, EventPosition, Failure, FailureCode, GenerationId, Principal, PromptReference, ProviderDialect,
-    Sequence, Timestamp, Timings, Usage,
+    Chunk, Epoch, EventPosition, Failure, FailureCode, GenerationId, Notes, Principal, PromptReference,
+    ProviderDialect, Sequence, Timestamp, Timings, Usage,
 };
 
 /// One event at its position in the log of a generation or a channel.
@@ -73,6 +73,16 @@ pub struct Start {
     pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
     pub usage: UsageRequest,
+    /// What the wire of the request keeps; never sent to a client of another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<Notes>,
+}
+
+impl Start {
+    /// Returns the bytes of the notes.
+    pub fn notes_size(&self) -> usize {
+        self.notes.as_ref().map_or(0, Notes::size)
+    }
 }
 
 /// The answer so far is withdrawn, and another target begins anew. Its first chunk is appended in the same step.

@@ -10,6 +10,7 @@ mod channel;
 mod channel_event;
 mod chat;
 mod chat_parameter;
+mod chat_turn;
 mod chunk;
 mod claim;
 mod day;
@@ -23,6 +24,7 @@ mod log_format;
 mod lookup;
 mod messages_form;
 mod name_pattern;
+mod notes;
 mod on_disconnect;
 mod on_upstream_failure;
 mod output_limits;
@@ -47,6 +49,7 @@ pub use channel::{ChannelEventId, ChannelName, InvalidName};
 pub use channel_event::{ChannelEvent, EventName, Keeping, Presence, Published, Recipient, Subscriber};
 pub use chat::{ChatRequest, OUTPUT_LIMITS, number};
 pub use chat_parameter::{CHAT_PARAMETERS, ChatParameter, SetBy};
+pub use chat_turn::{ChatKey, ChatTurn, TurnKey};
 pub use chunk::{
     Chunk, ChunkJson, Escaped, Frame, InvalidText, Part, ProviderDialect, Raw, Shape, decode_utf8, wire_safe,
 };
@@ -65,6 +68,7 @@ pub use messages_form::{MessagesForm, UncarriedField};
 #[cfg(test)]
 pub use name_pattern::tests::COMPARISONS;
 pub use name_pattern::{AllowedModels, NamePattern, NamePatterns};
+pub use notes::Notes;
 pub use on_disconnect::OnDisconnect;
 pub use on_upstream_failure::OnUpstreamFailure;
 pub use output_limits::{LimitDemand, TooMuch};

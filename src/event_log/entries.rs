@@ -219,7 +219,7 @@ pub(super) fn event_size(event: &Event) -> usize {
     let texts = match event {
         Event::Start(start) => {
             let metadata = start.metadata.iter().map(|(key, value)| key.len() + value.len());
-            start.model.len() + metadata.sum::<usize>()
+            start.model.len() + metadata.sum::<usize>() + start.notes_size()
         }
         Event::Done(done) => done.trailer.size(),
         Event::Cancelled(_) | Event::Failed(_) | Event::Chunk(_) | Event::Restart(_) => 0,
@@ -249,6 +249,7 @@ mod tests {
             prompt: None,
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
+            notes: None,
         }));
         let shape = Arc::new(Shape::new(None, Part::Text { choice: 0, logprobs_json: None }));
         for _ in 0..chunks {

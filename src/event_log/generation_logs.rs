@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Control, LogSummary, Readable, ViewerLease, ViewerPresence, Writer};
+use super::{Chats, Control, LogSummary, Readable, ViewerLease, ViewerPresence, Writer};
 use crate::domain::{
     Account, Claim, Epoch, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage,
 };
 
 /// All generations' logs of one deployment, with the control of their writers and the presence of their viewers.
-pub trait EventLog: Control + ViewerPresence + Send + Sync + 'static {
+pub trait EventLog: Chats + Control + ViewerPresence + Send + Sync + 'static {
     /// Checks that logs can be made.
     fn check_available(&self) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         ready(Ok(())).boxed()

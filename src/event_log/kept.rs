@@ -5,9 +5,12 @@ use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
+use super::chat_index::ChatIndex;
 use super::holdings::{AccountNumber, ClosingNumber, Holdings};
-use super::{ClaimError, Conflict, CreateError, GenerationLog, LostAnswer};
-use crate::domain::{Account, Claim, Fingerprint, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Usage};
+use super::{ClaimError, Conflict, CreateError, GenerationLog, LostAnswer, NamedChat};
+use crate::domain::{
+    Account, ChatKey, ChatTurn, Claim, Fingerprint, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Usage,
+};
 
 /// All logs and tombstones of one backend. Every operation is O(log n) for each log that it evicts or removes.
 pub struct KeptLogs<L> {
@@ -20,6 +23,7 @@ pub struct KeptLogs<L> {
     by_owner: Lookup<Principal, BTreeSet<Listed>>,
     /// Closed logs and tombstones by expiry.
     expiries: BTreeMap<(Instant, ClosingNumber), GenerationId>,
+    chats: ChatIndex,
     holdings: Holdings,
     /// Bytes counted for an open log beside its entries.
     running: usize,
@@ -34,6 +38,8 @@ struct KeptLog<L> {
     log: Arc<L>,
     account: AccountNumber,
     key: Option<IdempotencyKey>,
+    /// The chat that it was named for.
+    chat: Option<ChatKey>,
     bytes: usize,
     /// Set when the log closes.
     ended: Option<LogEnd>,
@@ -64,6 +70,8 @@ enum AtEnd {
 
 /// Bytes counted for a claim beside its log: the longest key, which is stored once, and its index entry.
 const CLAIM_BYTES: usize = 512;
+/// Bytes counted for the entry of a chat.
+const CHAT_BYTES: usize = 256;
 /// Bytes by which all terminal events together may exceed the limit.
 const MOST_ABOVE: usize = 64 * 1024;
 
@@ -75,6 +83,7 @@ impl<L: GenerationLog> KeptLogs<L> {
             claims: HashMap::new(),
             by_owner: Lookup::default(),
             expiries: BTreeMap::new(),
+            chats: ChatIndex::default(),
             holdings: Holdings::new(limit),
             running,
             evicted: 0,
@@ -172,7 +181,8 @@ impl<L: GenerationLog> KeptLogs<L> {
         if owner != Principal::Anonymous {
             self.by_owner.entry(owner).or_default().insert(Listed::from(&**log.start()));
         }
-        self.by_id.insert(generation, KeptLog { log, account, key, bytes, ended: None, at_end: AtEnd::Keep });
+        self.by_id
+            .insert(generation, KeptLog { log, account, key, chat: None, bytes, ended: None, at_end: AtEnd::Keep });
         Ok(())
     }
 
@@ -261,6 +271,31 @@ impl<L: GenerationLog> KeptLogs<L> {
         }
     }
 
+    pub const fn chats(&self) -> &ChatIndex {
+        &self.chats
+    }
+
+    /// Makes a log the one of a chat of its owner. The bytes of the entry count as those of a terminal event do.
+    pub fn name_chat(
+        &mut self,
+        owner: &Principal,
+        turn: ChatTurn,
+        id: GenerationId,
+        ended: Option<GenerationId>,
+    ) -> NamedChat {
+        let Some(kept) = self.by_id.get_mut(&id) else { return NamedChat::New { earlier: None } };
+        let named = self.chats.name(owner, turn, id, ended);
+        if matches!(named, NamedChat::New { .. }) && kept.chat.replace(turn.chat).is_none() {
+            kept.bytes += CHAT_BYTES;
+            self.holdings.charge(kept.account, CHAT_BYTES);
+        }
+        named
+    }
+
+    pub fn close_chat(&mut self, owner: &Principal, chat: ChatKey, id: GenerationId) {
+        self.chats.close(owner, chat, id);
+    }
+
     /// Evicts closed logs until `bytes` fit.
     fn make_room(&mut self, account: AccountNumber, bytes: usize) -> bool {
         while !self.holdings.has_room(bytes) {
@@ -317,6 +352,9 @@ impl<L: GenerationLog> KeptLogs<L> {
             self.released.push(Arc::downgrade(&kept.log));
         }
         let start = kept.log.start();
+        if let Some(chat) = kept.chat {
+            self.chats.remove(&start.owner, chat, start.generation);
+        }
         if let hash_map::Entry::Occupied(mut owned) = self.by_owner.entry(start.owner.clone()) {
             owned.get_mut().remove(&Listed::from(&**start));
             if owned.get().is_empty() {

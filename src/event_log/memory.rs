@@ -15,10 +15,12 @@ use super::memory_log::MemoryLog;
 use super::memory_writer::MemoryWriter;
 use super::sync::{Mutex, MutexGuard, unpoisoned};
 use super::{
-    ClaimError, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogTerms, LogUnavailable,
-    ViewerLease, ViewerPresence,
+    ChatGeneration, Chats, ClaimError, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog,
+    LogTerms, LogUnavailable, NamedChat, ViewerLease, ViewerPresence,
 };
-use crate::domain::{CancelReason, Claim, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage};
+use crate::domain::{
+    CancelReason, ChatKey, ChatTurn, Claim, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start, Usage,
+};
 
 /// The limits of the logs in memory.
 #[derive(Debug, Clone, Copy)]
@@ -180,6 +182,41 @@ impl ViewerPresence for Memory {
             Some(log) => async move { Arc::clone(log.viewers()).shut_when_empty(grace).await }.boxed(),
             None => pending().boxed(),
         }
+    }
+
+    fn shut_if_empty(&self, generation: GenerationId) -> BoxFuture<'static, Result<bool, LogUnavailable>> {
+        let log = self.0.get(generation);
+        ready(Ok(log.is_none_or(|log| log.viewers().shut_if_empty()))).boxed()
+    }
+}
+
+impl Chats for Memory {
+    fn name(
+        &self,
+        owner: &Principal,
+        turn: ChatTurn,
+        generation: GenerationId,
+        ended: Option<GenerationId>,
+    ) -> BoxFuture<'static, Result<NamedChat, LogUnavailable>> {
+        ready(Ok(self.0.change(|logs| logs.name_chat(owner, turn, generation, ended)))).boxed()
+    }
+
+    fn chat(
+        &self,
+        owner: &Principal,
+        chat: ChatKey,
+    ) -> BoxFuture<'static, Result<Option<ChatGeneration>, LogUnavailable>> {
+        ready(Ok(self.0.lock().chats().get(owner, chat))).boxed()
+    }
+
+    fn close_chat(
+        &self,
+        owner: &Principal,
+        chat: ChatKey,
+        generation: GenerationId,
+    ) -> BoxFuture<'static, Result<(), LogUnavailable>> {
+        self.0.change(|logs| logs.close_chat(owner, chat, generation));
+        ready(Ok(())).boxed()
     }
 }
 

@@ -107,7 +107,8 @@ impl MemoryLog {
         }
         let cost = state.entries.cost(&events);
         if let Some(budget) = self.budget.upgrade() {
-            if state.bytes + cost > budget.most_of_one_log() {
+            // The limit is that of the answer: the notes are a part of the request.
+            if state.bytes - self.start.notes_size() + cost > budget.most_of_one_log() {
                 return Err(Limit::Own);
             }
             if !budget.charge(self.start.generation, cost) {

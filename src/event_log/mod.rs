@@ -55,6 +55,10 @@
 //!     step, and when the log is closed. A log that no process takes over within a few seconds of its next read is
 //!     closed as in rule 10.
 //!
+//! 17. **Named by its chat.** A chat of an owner has at most one generation: the last one that was named for it. Of two
+//!     generations of the same turn that are named at once, the chat has the first. A chat that is closed
+//!     has nothing for a client that returns to it. It may be known for longer than the log of its generation.
+//!
 //! A channel's log keeps rule 4 and the second half of rule 5, and:
 //!
 //! 13. **Monotonic.** Each append adds consecutive numbers above the tail: in memory the next ones, in Redis none below
@@ -85,6 +89,8 @@ mod channel_reading;
 mod channel_roster;
 mod channel_slot;
 mod channel_state;
+mod chat_index;
+mod chats;
 mod control;
 mod copied_channel;
 mod entries;
@@ -111,6 +117,7 @@ pub use self::redis::{RecoveryMode, RedisChannelTerms, RedisChannels, RedisLogs,
 pub use channel::MemoryChannels;
 pub use channel_limits::ChannelLimits;
 pub use channel_logs::{ChannelLog, ChannelLogs, ChannelsFull, History};
+pub use chats::{ChatGeneration, ChatState, Chats, NamedChat};
 pub use control::Control;
 pub use follow::{Follow, follow};
 pub use generation_logs::{

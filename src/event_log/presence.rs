@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::LogUnavailable;
 use crate::domain::GenerationId;
 
 /// The viewers of all generations (contract 12).
@@ -16,6 +17,9 @@ pub trait ViewerPresence: Send + Sync {
     /// The owner's side: resolves when the generation had no viewer for `grace`. In the same step it shuts the log to
     /// viewers.
     fn shut_when_empty(&self, generation: GenerationId, grace: Duration) -> BoxFuture<'static, ()>;
+
+    /// Shuts the log to viewers if it has none now. Returns whether it is shut.
+    fn shut_if_empty(&self, generation: GenerationId) -> BoxFuture<'static, Result<bool, LogUnavailable>>;
 }
 
 /// One viewer. Dropping it removes the viewer, at once or, behind a network, by a task of the backend.

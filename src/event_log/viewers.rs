@@ -73,6 +73,11 @@ impl Viewers {
         }
     }
 
+    /// Shuts the log if there is no viewer now. Returns whether it is shut.
+    pub fn shut_if_empty(&self) -> bool {
+        matches!(self.state(Duration::ZERO), ViewersState::Closed)
+    }
+
     fn state(&self, grace: Duration) -> ViewersState {
         let mut count = self.lock();
         let closes_at = count.empty_since + grace;

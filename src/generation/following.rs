@@ -202,6 +202,7 @@ mod tests {
             prompt: None,
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
+            notes: None,
         };
         let (usage, timings) = (Usage::default(), Timings::default());
         let end = Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings }));

@@ -19,6 +19,7 @@ mod assembly;
 mod attempt_failure;
 mod attempts;
 mod audience;
+mod chats;
 mod end_report;
 mod ending;
 #[cfg(test)]
@@ -45,7 +46,7 @@ mod task;
 mod tokens;
 mod withdrawn;
 
-pub use crate::event_log::CreateError;
+pub use crate::event_log::{ChatGeneration, ChatState, CreateError};
 pub use crate::upstream::{BreakerState, Delivery, KeyStatus, ListedModel, ListedModels, ModelStatus, UpstreamStatus};
 pub use attempt_failure::UpstreamMessages;
 pub use audience::OnDisconnect;

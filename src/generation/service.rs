@@ -121,6 +121,7 @@ impl Generations {
             prompt: new.prompt,
             metadata: new.metadata,
             usage: new.usage,
+            notes: new.notes,
         });
         let grace = new.grace.unwrap_or(inner.terms.grace).min(inner.terms.grace);
         let on_disconnect = new.on_disconnect.unwrap_or(inner.terms.on_disconnect);
@@ -185,6 +186,11 @@ impl Generations {
                 return Ok(StartedGeneration { following: *following, origin: Origin::Existing });
             }
         };
+        if let Some(turn) = new.chat
+            && let Some(following) = self.enter_chat(&start.owner, turn, id).await?
+        {
+            return Ok(StartedGeneration { following, origin: Origin::Existing });
+        }
         let log = Arc::clone(writer.log());
         registration.begin(Arc::clone(&inner.log), writer, inner.metrics.generation());
         // Check again, now that the generation is registered: a drain that began in between did not see it.

@@ -6,8 +6,8 @@ use super::audience::OnDisconnect;
 use super::following::{FollowError, Following};
 use super::storage::Storage;
 use crate::domain::{
-    AllowedModels, Claim, MessagesForm, Metadata, OnUpstreamFailure, Principal, PromptReference, RequestId, TooMuch,
-    UsageRequest,
+    AllowedModels, ChatTurn, Claim, MessagesForm, Metadata, Notes, OnUpstreamFailure, Principal, PromptReference,
+    RequestId, TooMuch, UsageRequest,
 };
 use crate::event_log::{ClaimError, CreateError};
 use crate::json::JsonObject;
@@ -37,6 +37,10 @@ pub struct NewGeneration {
     /// The stored prompt that the request was made from, with its version.
     pub prompt: Option<PromptReference>,
     pub metadata: Metadata,
+    /// What the wire keeps with the generation.
+    pub notes: Option<Notes>,
+    /// The chat that the generation belongs to.
+    pub chat: Option<ChatTurn>,
     pub usage: UsageRequest,
     pub storage: Storage,
     /// `None`: the default of the settings.
@@ -57,7 +61,7 @@ pub struct StartedGeneration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     New,
-    /// The request is a repeat: it joined the generation that it had started before.
+    /// The request is a repeat: it joined the generation that it had started before, or that its chat has.
     Existing,
 }
 

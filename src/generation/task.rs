@@ -245,6 +245,7 @@ mod tests {
             prompt: None,
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
+            notes: None,
         };
         let memory = Memory::new(LIMITS);
         let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());

@@ -126,6 +126,8 @@ impl Running {
             delivery: Delivery::Stream,
             prompt: None,
             metadata: [].into(),
+            notes: None,
+            chat: None,
             usage: UsageRequest::NotAsked,
             storage: Storage::Kept,
             on_disconnect: None,

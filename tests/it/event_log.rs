@@ -60,6 +60,9 @@ macro_rules! shared_contract {
             a_claim_names_one_log_as_long_as_it_is_kept
             a_claim_that_is_released_is_free_and_its_log_stays
             a_claim_belongs_to_its_owner
+            a_chat_has_the_last_generation_and_a_repeated_turn_the_first
+            a_chat_that_is_closed_repeats_no_turn
+            a_log_is_shut_at_once_only_without_a_viewer
             each_owner_lists_its_own_newest_first_each_once
             a_summary_has_the_start_and_the_end_of_a_kept_log
             a_dropped_follower_leaves_nothing_behind
@@ -111,6 +114,7 @@ macro_rules! contract {
 mod accounts;
 mod channel_accounts;
 mod channels;
+mod chats;
 mod claims;
 mod memory;
 mod random;
@@ -129,6 +133,10 @@ use accounts::{
     lost_claims_of_many_accounts_leave_room_for_answers_and_for_keys_of_others,
     open_logs_above_their_share_evict_nothing_of_an_account_within_its_own,
     open_logs_above_their_share_evict_of_an_account_above_its_own,
+};
+use chats::{
+    a_chat_has_the_last_generation_and_a_repeated_turn_the_first, a_chat_that_is_closed_repeats_no_turn,
+    a_log_is_shut_at_once_only_without_a_viewer,
 };
 use claims::{
     a_claim_belongs_to_its_owner, a_claim_names_one_log_as_long_as_it_is_kept,
@@ -162,6 +170,7 @@ fn begun_by(owner: Principal, id: GenerationId, at: u64) -> Arc<Start> {
         prompt: None,
         metadata: Metadata::new(),
         usage: UsageRequest::NotAsked,
+        notes: None,
     })
 }
 

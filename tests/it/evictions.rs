@@ -191,6 +191,7 @@ async fn lose(log: &impl EventLog, key: &str) {
         prompt: None,
         metadata: [].into(),
         usage: UsageRequest::NotAsked,
+        notes: None,
     };
     let claim = Claim { key: key.parse().expect("a key"), request: Fingerprint::new([1; 32]) };
     // An in-process request has no client address, so its account is the anonymous principal.

@@ -235,6 +235,8 @@ impl World {
             allowed: AllowedModels::All,
             prompt: None,
             metadata: [].into(),
+            notes: None,
+            chat: None,
             usage: UsageRequest::NotAsked,
             storage: Storage::Kept,
             on_disconnect: None,

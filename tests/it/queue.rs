@@ -296,6 +296,8 @@ fn new_generation(spender: Spender, number: u64) -> NewGeneration {
         allowed: AllowedModels::All,
         prompt: None,
         metadata: [].into(),
+        notes: None,
+        chat: None,
         usage: UsageRequest::NotAsked,
         storage: Storage::Kept,
         on_disconnect: None,

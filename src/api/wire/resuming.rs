@@ -82,6 +82,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
             prompt: None,
             metadata: [].into(),
             usage: UsageRequest::Asked,
+            notes: None,
         };
         let events = std::iter::once(Event::Start(Arc::new(start))).chain(chunks).chain([terminal]);
         (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry::new(sequence, event)).collect()

@@ -197,6 +197,7 @@ mod tests {
             prompt: Some("translate@0123456789ab".parse().expect("a reference")),
             metadata: [("a".to_owned(), "b".to_owned())].into(),
             usage: UsageRequest::Asked,
+            notes: None,
         };
         let (usage, timings) = (Usage { output_tokens: Some(2), ..Usage::default() }, Timings::default());
         let failure = Failure {

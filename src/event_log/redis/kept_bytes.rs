@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::script;
 use super::store::Store;
-use crate::domain::GenerationId;
+use crate::domain::{GenerationId, Start};
 use crate::event_log::{CreateError, LogTerms};
 use crate::redis_client::{CallError, PATIENCE, Patience, ScriptCall, digest_of_account};
 
@@ -13,16 +13,21 @@ pub const LOG_BYTES: usize = 6 * 1024;
 /// About what a batch takes in addition to its bytes.
 pub const BATCH_BYTES: usize = 16;
 
+/// Returns about what a log takes before its first chunk.
+pub fn log_bytes(start: &Start) -> usize {
+    LOG_BYTES + start.notes_size()
+}
+
 /// Counts a new log for its account, with its recorded request.
 ///
 /// # Errors
 ///
 /// [`CreateError::Full`] if all logs together are at the limit and the account is above its share.
-pub async fn reserve(store: &Store, generation: GenerationId, terms: &LogTerms) -> Result<(), CreateError> {
+pub async fn reserve(store: &Store, start: &Start, terms: &LogTerms) -> Result<(), CreateError> {
     let Some(most) = store.terms.max_bytes else { return Ok(()) };
     let account = digest_of_account(&terms.account, &[]);
-    let bytes = LOG_BYTES + store.recorded(terms).map_or(0, |recovery| recovery.request.len());
-    let call = call(store, generation, &account, (bytes, store.lifetime())).number(most as u64);
+    let bytes = log_bytes(start) + store.recorded(terms).map_or(0, |recovery| recovery.request.len());
+    let call = call(store, start.generation, &account, (bytes, store.lifetime())).number(most as u64);
     match store.client.connection.call(&call, Patience::For(PATIENCE)).await {
         Ok(reply) if reply.code() == "full" => Err(CreateError::Full),
         Ok(_) => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Account, GenerationId, IdempotencyKey, Principal};
+use crate::domain::{Account, ChatKey, GenerationId, IdempotencyKey, Principal};
 use crate::redis_client::digest_of_account;
 
 /// Names keys with one prefix, so that several deployments can share a server.
@@ -51,6 +51,14 @@ impl Keys {
         let (tag, id) = (digest.get(..2).unwrap_or_default(), random.to_string());
         // 116 random bits remain.
         format!("gen_{tag}{}", id.get(6..).unwrap_or_default()).parse().unwrap_or(random)
+    }
+
+    /// Returns the key of a chat, by the digest of its caller and its id.
+    pub fn chat(&self, owner: &Principal, chat: ChatKey) -> String {
+        let chat: String = chat.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(owner, &["chat", &chat]);
+        let tag = digest.get(..2).unwrap_or_default();
+        format!("{}:{{{tag}}}:c:{digest}", self.prefix)
     }
 
     /// Returns the key of the sorted set that lists the generations of a caller; `None` for anonymous ones, which are

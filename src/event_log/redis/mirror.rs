@@ -185,7 +185,8 @@ impl Mirror {
     /// Returns whether the log has room for these events (`generation.max_bytes`).
     pub fn check_room(&self, events: &[Event]) -> Result<(), Limit> {
         let state = self.lock();
-        let fits = events.is_empty() || state.bytes + state.entries.cost(events) <= self.store.terms.most_of_one_log;
+        let answer = state.bytes - self.start.notes_size();
+        let fits = events.is_empty() || answer + state.entries.cost(events) <= self.store.terms.most_of_one_log;
         if fits { Ok(()) } else { Err(Limit::Own) }
     }
 

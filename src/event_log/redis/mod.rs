@@ -17,6 +17,7 @@ mod mirror_log;
 mod orphans;
 mod owned;
 mod owner_list;
+mod redis_chats;
 mod redis_logs;
 mod redis_writer;
 mod replica_viewers;

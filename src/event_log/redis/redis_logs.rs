@@ -1,5 +1,7 @@
 //! The logs of all generations in Redis.
 
+mod ports;
+
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -30,8 +32,8 @@ use super::takeover;
 use super::writer_calls::{NewLog, WriterCalls};
 use crate::domain::{CancelReason, Claim, GenerationId, IdempotencyKey, Listed, Lookup, Principal, Sequence, Start};
 use crate::event_log::{
-    ClaimError, Conflict, Control, CreateError, Created, EventLog, GenerationEnded, GenerationLog, LogSummary,
-    LogTerms, LogUnavailable, LostAnswer, TakenLog, ViewerLease, ViewerPresence,
+    ClaimError, Conflict, CreateError, Created, EventLog, GenerationLog, LogSummary, LogTerms, LogUnavailable,
+    LostAnswer, TakenLog, ViewerLease,
 };
 use crate::redis_client::{PATIENCE, Patience, RedisClient, ScriptCall};
 
@@ -103,7 +105,7 @@ impl SharedRedisLogs {
                         claim,
                         lease,
                         retention,
-                        stored: kept_bytes::LOG_BYTES,
+                        stored: kept_bytes::log_bytes(&start),
                     };
                     let owned = self.owned.own(generation);
                     // The recorded request would be held as long as the log: a log that is made again has none.
@@ -264,7 +266,7 @@ impl EventLog for RedisLogs {
         let (created, receiver) = oneshot::channel();
         self.0.store.tasks.spawn(async move {
             let generation = start.generation;
-            let result = match kept_bytes::reserve(&logs.store, generation, &terms).await {
+            let result = match kept_bytes::reserve(&logs.store, &start, &terms).await {
                 Ok(()) => logs.create(start, terms).await,
                 Err(error) => Err(error),
             };
@@ -360,35 +362,5 @@ impl EventLog for RedisLogs {
     fn discard(&self, generation: GenerationId) -> BoxFuture<'static, Result<(), LogUnavailable>> {
         let logs = Arc::clone(&self.0);
         async move { claims::remove(&logs.store, generation, ClaimFate::Tombstone).await }.boxed()
-    }
-}
-
-impl Control for RedisLogs {
-    fn request_end(
-        &self,
-        generation: GenerationId,
-        reason: CancelReason,
-    ) -> BoxFuture<'static, Result<(), LogUnavailable>> {
-        let logs = Arc::clone(&self.0);
-        async move { logs.request_end(generation, reason).await }.boxed()
-    }
-
-    fn end_requested(&self, generation: GenerationId) -> BoxFuture<'static, CancelReason> {
-        match self.0.owned.get(generation) {
-            Some(owned) => async move { owned.end_requested().await }.boxed(),
-            None => pending().boxed(),
-        }
-    }
-}
-
-impl ViewerPresence for RedisLogs {
-    fn join(&self, generation: GenerationId) -> BoxFuture<'static, Result<ViewerLease, GenerationEnded>> {
-        let viewers = self.0.viewers.clone();
-        async move { viewers.join(generation).await.map(ViewerLease::new) }.boxed()
-    }
-
-    fn shut_when_empty(&self, generation: GenerationId, grace: Duration) -> BoxFuture<'static, ()> {
-        let logs = Arc::clone(&self.0);
-        async move { logs.shut_when_empty(generation, grace).await }.boxed()
     }
 }

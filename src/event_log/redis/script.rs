@@ -17,5 +17,7 @@ scripts! {
     TAKE: "scripts/take.lua";
     RELEASE: "scripts/release.lua";
     KEEP: "scripts/keep.lua";
+    NAME_CHAT: "scripts/name_chat.lua";
+    CLOSE_CHAT: "scripts/close_chat.lua";
     RETAIN_CLAIM: "scripts/retain_claim.lua";
 }

@@ -14,12 +14,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokenrill::domain::{
-    CancelReason, Claim, Epoch, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence, Start,
+    CancelReason, ChatKey, ChatTurn, Claim, Epoch, Event, GenerationId, IdempotencyKey, Listed, Principal, Sequence,
+    Start,
 };
 use tokenrill::event_log::{
-    AppendError, ClaimError, CloseOutcome, Control, CreateError, Created, EventLog, Events, GenerationEnded,
-    GenerationLog, Limit, LogTerms, LogUnavailable, Memory, MemoryLimits, Page, ReadError, Readable, Tail, TailState,
-    ViewerLease, ViewerPresence, Wake, Writer,
+    AppendError, ChatGeneration, Chats, ClaimError, CloseOutcome, Control, CreateError, Created, EventLog, Events,
+    GenerationEnded, GenerationLog, Limit, LogTerms, LogUnavailable, Memory, MemoryLimits, NamedChat, Page, ReadError,
+    Readable, Tail, TailState, ViewerLease, ViewerPresence, Wake, Writer,
 };
 use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
@@ -437,6 +438,42 @@ impl ViewerPresence for Slow {
             network.delay().await;
         }
         .boxed()
+    }
+
+    fn shut_if_empty(&self, generation: GenerationId) -> BoxFuture<'static, Result<bool, LogUnavailable>> {
+        self.call(move |server| done(server.memory.shut_if_empty(generation)))
+    }
+}
+
+impl Chats for Slow {
+    fn name(
+        &self,
+        owner: &Principal,
+        turn: ChatTurn,
+        generation: GenerationId,
+        ended: Option<GenerationId>,
+    ) -> BoxFuture<'static, Result<NamedChat, LogUnavailable>> {
+        let owner = owner.clone();
+        self.call(move |server| done(server.memory.name(&owner, turn, generation, ended)))
+    }
+
+    fn chat(
+        &self,
+        owner: &Principal,
+        chat: ChatKey,
+    ) -> BoxFuture<'static, Result<Option<ChatGeneration>, LogUnavailable>> {
+        let owner = owner.clone();
+        self.call(move |server| done(server.memory.chat(&owner, chat)))
+    }
+
+    fn close_chat(
+        &self,
+        owner: &Principal,
+        chat: ChatKey,
+        generation: GenerationId,
+    ) -> BoxFuture<'static, Result<(), LogUnavailable>> {
+        let owner = owner.clone();
+        self.call(move |server| done(server.memory.close_chat(&owner, chat, generation)))
     }
 }
 

@@ -317,6 +317,8 @@ impl World {
             allowed: AllowedModels::All,
             prompt: None,
             metadata: [].into(),
+            notes: None,
+            chat: None,
             usage: UsageRequest::NotAsked,
             storage,
             on_disconnect: Some(on_disconnect),

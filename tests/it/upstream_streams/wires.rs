@@ -68,6 +68,7 @@ fn start(generation: GenerationId, usage: UsageRequest) -> Start {
         prompt: None,
         metadata: BTreeMap::new(),
         usage,
+        notes: None,
     }
 }
 

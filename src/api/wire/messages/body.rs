@@ -72,12 +72,12 @@ pub fn describe(document: &mut Value) {
         "type": ["array", "null"],
         "items": {
             "type": "object",
-            "required": ["name", "input_schema"],
+            "required": ["name"],
             "properties": {
                 "name": {"type": "string", "minLength": 1},
                 "description": {"type": "string"},
                 "input_schema": {"type": "object"},
-                "type": {"const": "custom"},
+                "type": {"type": "string"},
             },
         },
     });

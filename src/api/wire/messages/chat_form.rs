@@ -106,9 +106,13 @@ fn check_kinds(body: &JsonObject, errors: &mut Vec<FieldError>) {
         let items = Tree::parse(json).ok();
         items.as_ref().and_then(Tree::as_array).is_some_and(|items| items.iter().all(|item| item.as_object().is_some()))
     };
+    let are_tools = |json: &str| {
+        let tools = Tree::parse(json).ok();
+        tools.as_ref().and_then(Tree::as_array).is_some_and(|tools| tools.iter().all(is_tool))
+    };
     let checks: [KindCheck<'_>; 4] = [
         ("system", "must be a text or a list of blocks", &|json| json.starts_with('"') || are_objects(json)),
-        ("tools", "must be a list of objects", &are_objects),
+        ("tools", "must be a list of tools: objects with a name, and an input_schema that is an object", &are_tools),
         ("tool_choice", "must be an object", &|json| json.starts_with('{')),
         ("stop_sequences", "must be a list of texts", &|json| serde_json::from_str::<Vec<String>>(json).is_ok()),
     ];
@@ -117,6 +121,16 @@ fn check_kinds(body: &JsonObject, errors: &mut Vec<FieldError>) {
             errors.push(error(&format!("/{name}"), demand));
         }
     }
+}
+
+/// Returns whether the members that are read here are what they should be. A tool of Anthropic's servers has no schema.
+fn is_tool(tool: &Tree) -> bool {
+    let Some(tool) = tool.as_object() else { return false };
+    let is_text = |name: &str| tool.present(name).is_none_or(|value| value.as_text().is_some());
+    tool.text("name").is_some_and(|name| !name.is_empty())
+        && is_text("type")
+        && is_text("description")
+        && tool.present("input_schema").is_none_or(|schema| schema.as_object().is_some())
 }
 
 fn messages(body: &JsonObject, errors: &mut Vec<FieldError>) -> ChatMessages {

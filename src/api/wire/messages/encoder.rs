@@ -351,6 +351,7 @@ mod tests {
             prompt: None,
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
+            notes: None,
         })
     }
 

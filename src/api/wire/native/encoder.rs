@@ -178,6 +178,7 @@ mod tests {
             prompt: None,
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
+            notes: None,
         };
         let done = Done {
             finish: [Finish::stated(0, "stop")].into(),

@@ -182,6 +182,7 @@ mod tests {
             prompt: None,
             metadata: [].into(),
             usage: UsageRequest::Asked,
+            notes: None,
         })
     }
 

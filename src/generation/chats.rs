@@ -1,0 +1,78 @@
+//! The generations of chats.
+
+use super::following::{FollowError, Following};
+use super::service::Generations;
+use super::start::StartError;
+use crate::domain::{CancelReason, ChatKey, ChatTurn, EventPosition, GenerationId, Principal, Sequence};
+use crate::event_log::{ChatGeneration, CreateError, LogUnavailable, NamedChat, TailState};
+
+impl Generations {
+    /// Returns the generation of a chat.
+    pub async fn chat(&self, principal: &Principal, chat: ChatKey) -> Result<Option<ChatGeneration>, FollowError> {
+        Ok(self.0.log.chat(principal, chat).await?)
+    }
+
+    /// Closes a chat, if it still has this generation: a client that returns to it finds nothing to read.
+    pub async fn close_chat(
+        &self,
+        principal: &Principal,
+        chat: ChatKey,
+        generation: GenerationId,
+    ) -> Result<(), FollowError> {
+        Ok(self.0.log.close_chat(principal, chat, generation).await?)
+    }
+
+    /// Makes a generation whose log was just made the one of its chat. If the chat has a running one of the same turn, the
+    /// log is removed, and that generation is followed instead. An earlier generation that nobody views is ended.
+    pub(super) async fn enter_chat(
+        &self,
+        owner: &Principal,
+        turn: ChatTurn,
+        id: GenerationId,
+    ) -> Result<Option<Following>, StartError> {
+        let joined = self.join_turn(owner, turn, id).await;
+        if !matches!(joined, Ok(None)) {
+            _ = self.0.log.remove(id).await;
+        }
+        joined
+    }
+
+    async fn join_turn(
+        &self,
+        owner: &Principal,
+        turn: ChatTurn,
+        id: GenerationId,
+    ) -> Result<Option<Following>, StartError> {
+        let mut ended = None;
+        loop {
+            match self.0.log.name(owner, turn, id, ended).await.map_err(CreateError::from)? {
+                NamedChat::New { earlier: None } => return Ok(None),
+                NamedChat::New { earlier: Some(earlier) } => {
+                    self.end_unviewed(earlier).await;
+                    return Ok(None);
+                }
+                NamedChat::Same(same) => {
+                    if self.runs(same).await.map_err(CreateError::from)?
+                        && let Ok(following) = self.follow(owner, same, EventPosition::START).await
+                    {
+                        return Ok(Some(following));
+                    }
+                    ended = Some(same);
+                }
+            }
+        }
+    }
+
+    async fn runs(&self, id: GenerationId) -> Result<bool, LogUnavailable> {
+        let Some(log) = self.0.log.open(id, Sequence::START).await? else { return Ok(false) };
+        Ok(log.tail().await.is_ok_and(|tail| tail.state == TailState::Open))
+    }
+
+    /// Ends a generation without a viewer now instead of at the end of its grace. If the log does not answer, the grace
+    /// ends it.
+    async fn end_unviewed(&self, id: GenerationId) {
+        if self.0.log.shut_if_empty(id).await.unwrap_or(false) {
+            _ = self.0.log.request_end(id, CancelReason::Abandoned).await;
+        }
+    }
+}
