@@ -1275,11 +1275,11 @@ export interface components {
             /** @description Tools of the caller. Those of Anthropic's servers are for targets with Anthropic's API. */
             tools?: {
                 name: string;
-                description?: string;
+                description?: string | null;
                 input_schema?: {
                     [key: string]: unknown;
-                };
-                type?: string;
+                } | null;
+                type?: string | null;
             }[] | null;
         };
         /** @description A request for a ticket. */

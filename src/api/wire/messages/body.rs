@@ -75,9 +75,9 @@ pub fn describe(document: &mut Value) {
             "required": ["name"],
             "properties": {
                 "name": {"type": "string", "minLength": 1},
-                "description": {"type": "string"},
-                "input_schema": {"type": "object"},
-                "type": {"type": "string"},
+                "description": {"type": ["string", "null"]},
+                "input_schema": {"type": ["object", "null"]},
+                "type": {"type": ["string", "null"]},
             },
         },
     });
