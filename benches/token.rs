@@ -176,6 +176,7 @@ fn start() -> Arc<Start> {
         metadata: [].into(),
         usage: UsageRequest::Asked,
         notes: None,
+        chat: None,
     })
 }
 

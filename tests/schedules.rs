@@ -49,6 +49,7 @@ fn start() -> Arc<Start> {
         metadata: [].into(),
         usage: UsageRequest::NotAsked,
         notes: None,
+        chat: None,
     })
 }
 

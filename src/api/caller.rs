@@ -3,6 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use super::host::Hosts;
 use super::problem::{ErrorCode, Problem};
 use crate::auth::{Identity, Scopes};
 use crate::domain::{AllowedModels, Principal, RequestId, Timestamp};
@@ -21,6 +22,16 @@ pub struct Caller {
     /// The load of the service when the connection was accepted.
     pub load: Load,
     pub request_id: RequestId,
+    /// The names under which the service accepts requests.
+    pub hosts: Hosts,
+}
+
+impl Caller {
+    /// Whether this caller is everyone in the network: there is no authentication, and the service can be reached from
+    /// other machines. What it names itself, others can guess.
+    pub fn is_anyone(&self) -> bool {
+        self.principal == Principal::Anonymous && self.hosts == Hosts::Any
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -29,7 +40,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     /// Returns the caller that [`admit`](super::gate::admit) stored in the extensions. If `admit` did not run for this
     /// route, that is a defect of the router, and the request is refused.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(AdmittedCaller { identity, spender }) = parts.extensions.get().cloned() else {
+        let Some(AdmittedCaller { identity, spender, hosts }) = parts.extensions.get().cloned() else {
             return Err(Problem::new(
                 ErrorCode::Internal,
                 "This operation lacks its access check. Report the request id.",
@@ -38,7 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
         let Identity { principal, scopes, models, until, .. } = identity;
         let request_id = parts.extensions.get().copied().unwrap_or_else(RequestId::random);
         let load = parts.extensions.get().copied().unwrap_or(Load::Normal);
-        Ok(Self { principal, spender, scopes, models, until, load, request_id })
+        Ok(Self { principal, spender, scopes, models, until, load, request_id, hosts })
     }
 }
 
@@ -47,4 +58,5 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 pub struct AdmittedCaller {
     pub identity: Identity,
     pub spender: Spender,
+    pub hosts: Hosts,
 }

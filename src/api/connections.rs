@@ -345,6 +345,7 @@ mod tests {
             until: None,
             load: Load::Normal,
             request_id: RequestId::random(),
+            hosts: crate::api::Hosts::Loopback,
         }
     }
 

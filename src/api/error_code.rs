@@ -84,6 +84,8 @@ error_codes! {
     BodyTooLarge: PAYLOAD_TOO_LARGE, Change, Body, "The request body is too large";
     /// The body's content type is not `application/json`.
     UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE, Change, Other, "The content type is not application/json";
+    /// Without authentication, the id of the chat is too short to be a secret.
+    ChatIdGuessable: BAD_REQUEST, Change, Body, "The id of the chat is guessable";
     /// The `Idempotency-Key` was used for another request.
     IdempotencyConflict: UNPROCESSABLE_ENTITY, Change, Body, "The key was used for another request";
     /// The caller has exhausted one of its rates per minute.

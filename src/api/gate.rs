@@ -17,7 +17,7 @@ use super::channel_query::channel_in_path;
 use super::client_address::is_forwarded;
 use super::credential;
 use super::credential_fault::CredentialFault;
-use super::host::is_loopback;
+use super::host::{Hosts, is_loopback};
 use super::listener_role::ListenerRole;
 use super::problem::{ErrorCode, Problem};
 use crate::auth::{ChannelScope, Credential, CredentialError, Identity, Resource, Scope};
@@ -34,7 +34,7 @@ pub fn access(request: &Request) -> Access {
 /// Authenticates and authorizes a request by its head, and stores the caller in the head's extensions.
 pub async fn admit(
     admission: &watch::Receiver<Admission>,
-    role: ListenerRole,
+    (role, hosts): (ListenerRole, Hosts),
     access: Access,
     head: &mut Parts,
 ) -> Result<(), Problem> {
@@ -59,7 +59,7 @@ pub async fn admit(
         Problem::from(denied)
     })?;
     let spender = spender(&admission, &identity, head);
-    head.extensions.insert(AdmittedCaller { identity, spender });
+    head.extensions.insert(AdmittedCaller { identity, spender, hosts });
     Ok(())
 }
 

@@ -222,7 +222,7 @@ async fn respond(State(layers): State<Arc<RouterLayers>>, request: Request, next
 
 async fn admit(layers: &RouterLayers, access: Access, head: &mut Parts) -> Result<(), Problem> {
     host::check(layers.hosts, head)?;
-    gate::admit(&layers.admission, layers.role, access, head).await
+    gate::admit(&layers.admission, (layers.role, layers.hosts), access, head).await
 }
 
 impl RouterLayers {

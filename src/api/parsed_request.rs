@@ -345,6 +345,7 @@ mod tests {
             until: None,
             load: Load::Normal,
             request_id: RequestId::random(),
+            hosts: crate::api::Hosts::Loopback,
         };
         let body = JsonObject::parse(body.as_bytes()).expect("an object");
         new_generation(body, rules, &caller).map(|parsed| parsed.generation)

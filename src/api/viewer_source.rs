@@ -51,6 +51,7 @@ impl<E: Encoder> Source for ViewerSource<E> {
             };
         }
         if self.over {
+            self.following.end_was_sent();
             return Poll::Ready(None);
         }
         let page = match self.following.poll_page(context) {
@@ -133,6 +134,7 @@ mod tests {
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
             notes: None,
+            chat: None,
         };
         let chunk =
             |part: Part, text: &Escaped| Event::Chunk(Chunk::new(Arc::new(Shape::new(None, part)), text.clone()));

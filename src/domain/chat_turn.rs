@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Names a chat of a caller. The same id of two callers is two chats.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChatKey([u8; 32]);
 
 /// Names what a request adds to its chat. Two requests of a chat with the same key are the same request.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Chunk, Epoch, EventPosition, Failure, FailureCode, GenerationId, Notes, Principal, PromptReference,
+    ChatKey, Chunk, Epoch, EventPosition, Failure, FailureCode, GenerationId, Notes, Principal, PromptReference,
     ProviderDialect, Sequence, Timestamp, Timings, Usage,
 };
 
@@ -76,6 +76,9 @@ pub struct Start {
     /// What the wire of the request keeps; never sent to a client of another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<Notes>,
+    /// The chat that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatKey>,
 }
 
 impl Start {

@@ -250,6 +250,7 @@ mod tests {
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
             notes: None,
+            chat: None,
         }));
         let shape = Arc::new(Shape::new(None, Part::Text { choice: 0, logprobs_json: None }));
         for _ in 0..chunks {

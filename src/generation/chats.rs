@@ -1,12 +1,38 @@
 //! The generations of chats.
 
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
 use super::following::{FollowError, Following};
 use super::service::Generations;
 use super::start::StartError;
-use crate::domain::{CancelReason, ChatKey, ChatTurn, EventPosition, GenerationId, Principal, Sequence};
-use crate::event_log::{ChatGeneration, CreateError, LogUnavailable, NamedChat, TailState};
+use crate::domain::{CancelReason, ChatKey, ChatTurn, EventPosition, GenerationId, Principal, Sequence, Start};
+use crate::event_log::{ChatGeneration, CreateError, EventLog, LogUnavailable, NamedChat, TailState};
+
+/// Closes a chat when a viewer was sent the end of its answer.
+pub struct ChatEnd {
+    log: Arc<dyn EventLog>,
+    tasks: TaskTracker,
+    start: Arc<Start>,
+    chat: ChatKey,
+}
+
+impl ChatEnd {
+    /// Closes the chat, without waiting.
+    pub fn close(self) {
+        let Self { log, tasks, start, chat } = self;
+        tasks.spawn(async move { _ = log.close_chat(&start.owner, chat, start.generation).await });
+    }
+}
 
 impl Generations {
+    /// Returns what closes the chat of a generation; `None` if it has none.
+    pub(super) fn chat_end(&self, start: &Arc<Start>) -> Option<ChatEnd> {
+        let (log, tasks) = (Arc::clone(&self.0.log), self.0.tasks.clone());
+        start.chat.map(|chat| ChatEnd { log, tasks, start: Arc::clone(start), chat })
+    }
+
     /// Returns the generation of a chat.
     pub async fn chat(&self, principal: &Principal, chat: ChatKey) -> Result<Option<ChatGeneration>, FollowError> {
         Ok(self.0.log.chat(principal, chat).await?)
@@ -61,6 +87,12 @@ impl Generations {
                 }
             }
         }
+    }
+
+    /// Returns whether a generation has not ended.
+    pub async fn is_running(&self, principal: &Principal, id: GenerationId) -> Result<bool, FollowError> {
+        let log = self.open(principal, id, Sequence::START).await?;
+        Ok(log.tail().await.is_ok_and(|tail| tail.state == TailState::Open))
     }
 
     async fn runs(&self, id: GenerationId) -> Result<bool, LogUnavailable> {

@@ -12,6 +12,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::chats::ChatEnd;
 use super::log_text::{LogLost, LogTexts};
 use super::state::GenerationState;
 use super::storage::Record;
@@ -38,6 +39,8 @@ pub struct ViewerHandle {
     /// Only for a generation whose record is removed with its last holder.
     _record: Option<Arc<Record>>,
     _live: Gauge,
+    /// Only for a generation of a chat.
+    chat: Option<ChatEnd>,
     /// The queue positions, while the generation waits for its slot.
     queue_positions: Option<BoxStream<'static, QueuePosition>>,
 }
@@ -79,8 +82,14 @@ impl ViewerHandle {
             _viewer: viewer,
             _record: record,
             _live: live,
+            chat: None,
             queue_positions: waiting.map(|queue_state| queue_positions(queue_state).boxed()),
         }
+    }
+
+    /// Returns the handle of a viewer of a chat.
+    pub fn of_chat(self, chat: Option<ChatEnd>) -> Self {
+        Self { chat, ..self }
     }
 }
 
@@ -123,6 +132,13 @@ impl Following {
     /// Continues from the beginning of the log, for an encoder that needs the entries before its viewer's position.
     pub fn rewind(&mut self) {
         self.pages = follow(Arc::clone(&self.log), Sequence::START);
+    }
+
+    /// Notes that this viewer was sent the terminal event: a client that returns to the chat has nothing to read.
+    pub fn end_was_sent(&mut self) {
+        if let Some(chat) = self.handle.chat.take() {
+            chat.close();
+        }
     }
 
     /// Returns the texts of the log.
@@ -203,6 +219,7 @@ mod tests {
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
             notes: None,
+            chat: None,
         };
         let (usage, timings) = (Usage::default(), Timings::default());
         let end = Event::Cancelled(Arc::new(Cancelled { reason: CancelReason::ClientRequest, usage, timings }));

@@ -24,7 +24,8 @@ impl Generations {
         if after == tail.sequence && tail.state == TailState::Closed {
             return Err(FollowError::AtEnd);
         }
-        Ok(Following::new(log, after, self.viewer_handle(id).await))
+        let handle = self.viewer_handle(id).await.of_chat(self.chat_end(log.start()));
+        Ok(Following::new(log, after, handle))
     }
 
     /// Returns the current state of a generation, in place of its events so far, and every event after that. The
@@ -35,7 +36,7 @@ impl Generations {
         id: GenerationId,
     ) -> Result<(GenerationState, Following), FollowError> {
         let log = self.open(principal, id, Sequence::START).await?;
-        let handle = self.viewer_handle(id).await;
+        let handle = self.viewer_handle(id).await.of_chat(self.chat_end(log.start()));
         let tail = log.tail().await.map_err(|_| FollowError::HistoryLost)?;
         let position = match tail.state {
             TailState::Open => tail.sequence,

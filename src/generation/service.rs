@@ -122,6 +122,7 @@ impl Generations {
             metadata: new.metadata,
             usage: new.usage,
             notes: new.notes,
+            chat: new.chat.map(|turn| turn.chat),
         });
         let grace = new.grace.unwrap_or(inner.terms.grace).min(inner.terms.grace);
         let on_disconnect = new.on_disconnect.unwrap_or(inner.terms.on_disconnect);
@@ -199,7 +200,8 @@ impl Generations {
             _ = inner.log.remove(id).await;
             return Err(StartError::Draining);
         }
-        let handle = ViewerHandle::new(Some(viewer), record.clone(), inner.metrics.viewer(), slot.queue_state());
+        let handle = ViewerHandle::new(Some(viewer), record.clone(), inner.metrics.viewer(), slot.queue_state())
+            .of_chat(self.chat_end(&start));
         let following = Following::new(log, Sequence::START, handle);
         let deadline = Instant::now() + inner.terms.max_duration;
         let planned = PlannedRequest { plan, request: Arc::new(request), delivery, deadline };

@@ -73,14 +73,25 @@ impl GenerationState {
         let start = Arc::clone(self.log.start());
         let position = EventPosition { epoch: self.log.epoch_of(self.position), sequence: self.position };
         let mut outline = Outline { start, position, status: Status::Running, choices };
+        self.each_entry(|entry| outline.apply(entry)).await?;
+        Ok(outline)
+    }
+
+    /// Returns the start of the generation.
+    pub fn start(&self) -> &Arc<Start> {
+        self.log.start()
+    }
+
+    /// Reads the log once, up to this position.
+    pub async fn each_entry(&self, mut apply: impl FnMut(&Entry) + Send) -> Result<(), LogLost> {
         let mut at = Sequence::START;
         while let Some(page) = page_up_to(&*self.log, at, self.position).await? {
             for entry in &page {
-                outline.apply(entry);
+                apply(entry);
                 at = entry.sequence;
             }
         }
-        Ok(outline)
+        Ok(())
     }
 
     /// Returns the texts of the log.

@@ -246,6 +246,7 @@ mod tests {
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
             notes: None,
+            chat: None,
         };
         let memory = Memory::new(LIMITS);
         let spender = Spender::new(Account::Principal(Principal::Anonymous), Quota::NONE, Arc::default());

@@ -19,10 +19,12 @@ pub enum ResumedBy {
     IdempotencyKey,
     /// `?replay=snapshot`.
     Snapshot,
+    /// A chat of the AI SDK.
+    Chat,
 }
 
 impl ResumedBy {
-    const ALL: [Self; 4] = [Self::LastEventId, Self::After, Self::IdempotencyKey, Self::Snapshot];
+    const ALL: [Self; 5] = [Self::LastEventId, Self::After, Self::IdempotencyKey, Self::Snapshot, Self::Chat];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -30,6 +32,7 @@ impl ResumedBy {
             Self::After => "after",
             Self::IdempotencyKey => "idempotency_key",
             Self::Snapshot => "snapshot",
+            Self::Chat => "chat",
         }
     }
 }

@@ -171,6 +171,7 @@ fn begun_by(owner: Principal, id: GenerationId, at: u64) -> Arc<Start> {
         metadata: Metadata::new(),
         usage: UsageRequest::NotAsked,
         notes: None,
+        chat: None,
     })
 }
 

@@ -192,6 +192,7 @@ async fn lose(log: &impl EventLog, key: &str) {
         metadata: [].into(),
         usage: UsageRequest::NotAsked,
         notes: None,
+        chat: None,
     };
     let claim = Claim { key: key.parse().expect("a key"), request: Fingerprint::new([1; 32]) };
     // An in-process request has no client address, so its account is the anonymous principal.

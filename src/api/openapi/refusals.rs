@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::super::access::Access;
 use super::super::problem::ErrorCode::{
-    ChannelFull, ConnectionNotFound, EventLogUnavailable, Forbidden, GenerationNotFound, HistoryLost, Internal,
-    InvalidRequest, InvalidVariables, IssuerUnavailable, Misdirected, ModelNotFound, ModelRequired, NotAcceptable,
-    Overloaded, PromptNotFound, RateLimited, ShuttingDown, TooManyConnections, Unauthenticated, UnsupportedMediaType,
+    ChannelFull, ChatIdGuessable, ConnectionNotFound, EventLogUnavailable, Forbidden, GenerationNotFound, HistoryLost,
+    Internal, InvalidRequest, InvalidVariables, IssuerUnavailable, Misdirected, ModelNotFound, ModelRequired,
+    NotAcceptable, Overloaded, PromptNotFound, RateLimited, ShuttingDown, TooManyConnections, Unauthenticated,
+    UnsupportedMediaType,
 };
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::wire::port::RefusalFormat;
@@ -42,6 +43,15 @@ const REFUSALS: &[OperationRefusals] = &[
         ("/v1/messages/count_tokens", "post"),
         &[BODY, &[ModelRequired, ModelNotFound, RateLimited, Overloaded, EventLogUnavailable, ShuttingDown]],
     ),
+    (
+        ("/v1/ui/chat/{chat_id}/stream", "get"),
+        &[&[ChatIdGuessable, HistoryLost, TooManyConnections, Overloaded, EventLogUnavailable]],
+    ),
+    (
+        ("/v1/ui/chat/{chat_id}/stop", "post"),
+        &[&[ChatIdGuessable, HistoryLost, UnsupportedMediaType, EventLogUnavailable]],
+    ),
+    (("/v1/ui/chat/{chat_id}", "get"), &[&[HistoryLost, Overloaded, EventLogUnavailable]]),
     (("/v1/models", "get"), &[]),
     (("/v1/models/{id}", "get"), &[&[ModelNotFound]]),
     (("/healthz", "get"), &[]),
@@ -84,7 +94,8 @@ pub fn describe_refusals(document: &mut Value) {
                     },
                 })
             });
-            let body: Value = serde_json::from_slice(&refusal.bytes).unwrap_or_default();
+            let body: Value = serde_json::from_slice(&refusal.bytes)
+                .unwrap_or_else(|_| String::from_utf8_lossy(&refusal.bytes).into_owned().into());
             let event = (wire.refusal)(problem, RefusalFormat::Event);
             let event = String::from_utf8_lossy(&event.bytes).into_owned();
             let examples = |content: &str| format!("/content/{}/examples", content.replace('/', "~1"));

@@ -4,6 +4,7 @@
 pub mod block_encoder;
 pub mod channel;
 pub mod encoder;
+pub mod entry_blocks;
 pub mod frames;
 pub mod measures;
 pub mod messages;
@@ -16,6 +17,7 @@ mod resuming;
 pub mod retry;
 pub mod retry_headers;
 pub mod table;
+pub mod ui_stream;
 
 pub use encoder::Encoder;
 pub use frames::Frames;

@@ -12,6 +12,7 @@ use super::frames::Frames;
 use super::messages::encoder::MessagesEncoder;
 use super::native::encoder::NativeEncoder;
 use super::openai_chat::encoder::{BlockIds, ChatEncoder};
+use super::ui_stream::encoder::UiEncoder;
 use crate::api::ready_writes::ready_writes;
 use crate::api::viewer_source::ViewerSource;
 use crate::domain::{
@@ -83,6 +84,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
             metadata: [].into(),
             usage: UsageRequest::Asked,
             notes: None,
+            chat: None,
         };
         let events = std::iter::once(Event::Start(Arc::new(start))).chain(chunks).chain([terminal]);
         (1..).map(Sequence::new).zip(events).map(|(sequence, event)| Entry::new(sequence, event)).collect()
@@ -223,6 +225,7 @@ proptest! {
         check_texts(&resumed_everywhere(&entries, size, BlockEncoder::default)?);
         for ids in [BlockIds::Absent, BlockIds::Present] {
             resumed_everywhere(&entries, size, || MessagesEncoder::new(start_of(&entries), ids))?;
+            resumed_everywhere(&entries, size, || UiEncoder::new(start_of(&entries), ids))?;
         }
     }
 }

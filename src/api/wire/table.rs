@@ -9,6 +9,7 @@ use super::messages::Messages;
 use super::native::Native;
 use super::openai_chat::OpenAiChat;
 use super::port::{RefusalBody, RefusalFormat, RefusalSchemas, StreamPurpose, Wire, stream};
+use super::ui_stream::UiStream;
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::connection::Connection;
 use crate::api::problem::{ErrorCode, ProblemBody};
@@ -16,8 +17,12 @@ use crate::api::state::Api;
 use crate::generation::Following;
 
 /// The wires. The first is the default: of `?format=`, and of errors of paths that belong to no other.
-pub static WIRES: [WireEntry; 3] =
-    [WireEntry::of::<Native>(), WireEntry::of::<OpenAiChat>(), WireEntry::of::<Messages>()];
+pub static WIRES: [WireEntry; 4] = [
+    WireEntry::of::<Native>(),
+    WireEntry::of::<OpenAiChat>(),
+    WireEntry::of::<Messages>(),
+    WireEntry::of::<UiStream>(),
+];
 
 /// A wire, selected at run time.
 pub struct WireEntry {
@@ -91,6 +96,9 @@ mod tests {
             ("/v1/messages", "messages"),
             ("/v1/messages/count_tokens", "messages"),
             ("/v1/messagesx", "native"),
+            ("/v1/ui/chat", "ui"),
+            ("/v1/ui/chat/a/stream", "ui"),
+            ("/v1/ui", "native"),
             ("/v1/generations", "native"),
             ("/", "native"),
         ] {

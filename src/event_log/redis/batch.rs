@@ -198,6 +198,7 @@ mod tests {
             metadata: [("a".to_owned(), "b".to_owned())].into(),
             usage: UsageRequest::Asked,
             notes: None,
+            chat: None,
         };
         let (usage, timings) = (Usage { output_tokens: Some(2), ..Usage::default() }, Timings::default());
         let failure = Failure {

@@ -69,6 +69,7 @@ fn start(generation: GenerationId, usage: UsageRequest) -> Start {
         metadata: BTreeMap::new(),
         usage,
         notes: None,
+        chat: None,
     }
 }
 

@@ -352,6 +352,7 @@ mod tests {
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
             notes: None,
+            chat: None,
         })
     }
 

@@ -179,6 +179,7 @@ mod tests {
             metadata: [].into(),
             usage: UsageRequest::NotAsked,
             notes: None,
+            chat: None,
         };
         let done = Done {
             finish: [Finish::stated(0, "stop")].into(),

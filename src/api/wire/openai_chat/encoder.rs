@@ -183,6 +183,7 @@ mod tests {
             metadata: [].into(),
             usage: UsageRequest::Asked,
             notes: None,
+            chat: None,
         })
     }
 

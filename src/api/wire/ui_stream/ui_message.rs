@@ -1,0 +1,106 @@
+//! An answer as a UI message: what a page has built when it has read the stream.
+
+use serde_json::{Map, Value, json};
+
+use super::provider_parts::provider_parts;
+use crate::domain::{Entry, Event, Part};
+
+/// The parts of an answer so far.
+#[derive(Default)]
+pub struct UiMessage {
+    parts: Vec<MessagePart>,
+    has_ended: bool,
+}
+
+enum MessagePart {
+    Text { kind: &'static str, text: String },
+    Call { index: u32, id: String, name: String, arguments: String },
+    Other(Value),
+}
+
+impl UiMessage {
+    /// Adds the next entry of the log.
+    pub fn apply(&mut self, entry: &Entry) {
+        let chunk = match &entry.event {
+            Event::Start(_) => return,
+            Event::Restart(_) => return self.parts.clear(),
+            Event::Chunk(chunk) if chunk.part().choice() == Some(0) => chunk,
+            Event::Chunk(_) => return,
+            Event::Done(_) | Event::Cancelled(_) | Event::Failed(_) => {
+                self.has_ended = true;
+                return;
+            }
+        };
+        let text = chunk.text().unescape();
+        match chunk.part() {
+            Part::Text { .. } | Part::Refusal { .. } => self.text("text", &text),
+            Part::Reasoning { .. } => self.text("reasoning", &text),
+            Part::ToolCall { index, id, name, .. } => {
+                let [id, name] = [id, name].map(|text| text.as_ref().map(|text| text.unescape().into_owned()));
+                self.call(*index, (id, name), &text);
+            }
+            Part::Other { delta_json, .. } => {
+                self.parts.extend(provider_parts(delta_json, entry.sequence).into_iter().map(MessagePart::Other));
+            }
+            Part::Silent => {}
+        }
+    }
+
+    fn text(&mut self, new: &'static str, more: &str) {
+        match self.parts.last_mut() {
+            Some(MessagePart::Text { kind, text }) if *kind == new => text.push_str(more),
+            _ if more.is_empty() => {}
+            _ => self.parts.push(MessagePart::Text { kind: new, text: more.to_owned() }),
+        }
+    }
+
+    fn call(&mut self, new: u32, (new_id, new_name): (Option<String>, Option<String>), more: &str) {
+        for part in &mut self.parts {
+            if let MessagePart::Call { index, id, name, arguments } = part
+                && *index == new
+            {
+                for (known, new) in [(id, new_id), (name, new_name)] {
+                    if known.is_empty() {
+                        *known = new.unwrap_or_default();
+                    }
+                }
+                return arguments.push_str(more);
+            }
+        }
+        let id = new_id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("call_{new}"));
+        let name = new_name.unwrap_or_default();
+        self.parts.push(MessagePart::Call { index: new, id, name, arguments: more.to_owned() });
+    }
+
+    /// Returns the parts, with the step that they are.
+    pub fn into_parts(self) -> Vec<Value> {
+        let last = self.parts.len().checked_sub(1);
+        let has_ended = self.has_ended;
+        let parts = self.parts.into_iter().enumerate().map(|(at, part)| match part {
+            MessagePart::Text { kind, text } => {
+                let state = if has_ended || Some(at) != last { "done" } else { "streaming" };
+                json!({"type": kind, "text": text, "state": state})
+            }
+            MessagePart::Call { id, name, arguments, .. } => {
+                let mut part = Map::new();
+                part.insert("type".to_owned(), format!("tool-{name}").into());
+                part.insert("toolCallId".to_owned(), id.into());
+                let input = if arguments.trim().is_empty() { Ok(json!({})) } else { serde_json::from_str(&arguments) };
+                let (state, input) = match input {
+                    Ok(input) if has_ended => ("input-available", input),
+                    _ if has_ended => ("output-error", Value::Null),
+                    _ => ("input-streaming", Value::Null),
+                };
+                part.insert("state".to_owned(), state.into());
+                part.insert("input".to_owned(), input);
+                if state == "output-error" {
+                    part.insert("rawInput".to_owned(), arguments.into());
+                    part.insert("errorText".to_owned(), "The arguments of the tool call are not valid JSON.".into());
+                }
+                Value::Object(part)
+            }
+            MessagePart::Other(part) => part,
+        });
+        std::iter::once(json!({"type": "step-start"})).chain(parts).collect()
+    }
+}
