@@ -460,6 +460,96 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/ui/chat": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a chat message.
+         * @description What `useChat` of the AI SDK sends with an unchanged `DefaultChatTransport({ api: ".../v1/ui/chat" })`: the response is
+         *     the AI SDK's UI message stream. All other fields are those of `POST /v1/generations`, so that a page sets the model in
+         *     the transport's `body`. With `"stream": false` the response is the message of the assistant at the end.
+         *
+         *     A page that closes the connection can resume for the grace: `GET /v1/ui/chat/{chat_id}/stream`. A repeated request
+         *     with an equal last message, as two tabs send it, attaches to the answer that is being written. Any other one starts a
+         *     new answer and stops an older one that has no reader. Errors are one plain sentence.
+         */
+        post: operations["send_ui_chat"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ui/chat/{chat_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a chat.
+         * @description The messages of the chat's last request with its answer, for a page that does not keep them itself. They are kept as
+         *     long as the generation. Refused without authentication, unless the service is reachable only from its own machine.
+         */
+        get: operations["read_ui_chat"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ui/chat/{chat_id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop a chat.
+         * @description Stops the answer that is being written: its readers get `abort`, and the model stops at once. `200` also if there is
+         *     none. `useChat().stop()` only closes its connection, so that the model stops when the grace ends.
+         */
+        post: operations["stop_ui_chat"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ui/chat/{chat_id}/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Resume a chat.
+         * @description What `useChat({ resume: true })` requests: the stream of the answer that is being written, from its beginning. A
+         *     message that the answer continues is told first. An answer whose end no client was sent is replayed once. `204`: there
+         *     is nothing to resume.
+         */
+        get: operations["resume_ui_chat"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/upstreams": {
         parameters: {
             query?: never;
@@ -681,7 +771,7 @@ export interface components {
          * @description The closed list of error codes.
          * @enum {string}
          */
-        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "model_unpriced" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "budget_exceeded" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_restarted" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "event_log_unavailable" | "replica_lost" | "shutting_down" | "history_lost" | "internal";
+        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "model_unpriced" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "chat_id_guessable" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "budget_exceeded" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_restarted" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "event_log_unavailable" | "replica_lost" | "shutting_down" | "history_lost" | "internal";
         /**
          * @description The encoding of `data`.
          * @enum {string}
@@ -740,7 +830,7 @@ export interface components {
          * @description The wire formats in which a generation can be followed.
          * @enum {string}
          */
-        Format: "native" | "openai" | "messages";
+        Format: "native" | "openai" | "messages" | "ui";
         /**
          * @description The events from `from` to `to`, both included, are no longer kept, so the client's view may be incomplete. The range
          *     may include numbers that no event ever had.
@@ -1310,6 +1400,40 @@ export interface components {
             scopes?: ("subscribe" | "publish")[] | null;
             id?: string;
         });
+        /** @description What the AI SDK's `DefaultChatTransport` sends. The fields of `POST /v1/generations` may be added, but for `input`. */
+        NewUiChat: {
+            /**
+             * @description The id of the chat.
+             * @example chat_0123456789abcdef
+             */
+            id: string;
+            /** @description The id of the message that is edited or continued. */
+            messageId?: string | null;
+            /** @description UI messages, the last of which is answered or continued. Their parts may be any that the AI SDK has; the schema describes those of text. */
+            messages: {
+                id?: string | null;
+                /** @enum {unknown} */
+                role: "user" | "assistant" | "system";
+                parts: {
+                    /** @example text */
+                    type: string;
+                    text?: string | null;
+                }[];
+            }[];
+            /**
+             * @description The model. Required unless there is a default.
+             * @example demo?tokens=5&rate=max
+             */
+            model?: string | null;
+            /** @description `false`: the response is the message at the end. */
+            stream?: boolean | null;
+            /**
+             * @description Why the request is sent. Only a repeated `submit-message` attaches to the answer that is being written.
+             * @default submit-message
+             * @enum {unknown}
+             */
+            trigger: "submit-message" | "regenerate-message" | null;
+        };
         /** @description One of several choices. */
         NumberedChoice: components["schemas"]["Choice"] & {
             /** Format: int32 */
@@ -1645,6 +1769,24 @@ export interface components {
             /** @description The name of the tool; only in the call's first fragment. */
             name?: string | null;
         };
+        /** @description The messages of a chat. */
+        UiChat: {
+            /** @description Whether an answer is being written. */
+            active: boolean;
+            /** @description The id of the chat. */
+            id: string;
+            /** @description UI messages of the AI SDK: those of the last request, and the answer so far. Empty if the chat is unknown. */
+            messages: {
+                [key: string]: unknown;
+            }[];
+        };
+        /** @description Whether a stop found an answer to stop. */
+        UiStop: {
+            /** @description The id of the chat. */
+            id: string;
+            /** @description Whether an answer was being written. */
+            stopped: boolean;
+        };
         /**
          * @description The reason for which a request is unauthenticated. On OpenAI-compatible endpoints this is `error.code`.
          * @enum {string}
@@ -1976,6 +2118,21 @@ export interface components {
         MessageEvent: {
             event: string;
             data: string;
+        };
+        /** @description One sentence, which a page shows as it is. */
+        UiError: string;
+        /** @description The data of an event: a chunk of the AI SDK's UI message stream as JSON, or `[DONE]`, which is the last. */
+        UiChunk: {
+            data: string;
+        };
+        /** @description A UI message of the AI SDK. */
+        UiMessageBody: {
+            id: string;
+            /** @constant */
+            role: "assistant";
+            parts: {
+                type: string;
+            }[];
         };
         /** @description One event. Clients must ignore unknown events. */
         ChannelStreamEvent: {
@@ -3764,7 +3921,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": components["schemas"]["GenerationEvent"] | components["schemas"]["ChatCompletionEvent"] | components["schemas"]["MessageEvent"];
+                    "text/event-stream": components["schemas"]["GenerationEvent"] | components["schemas"]["ChatCompletionEvent"] | components["schemas"]["MessageEvent"] | components["schemas"]["UiChunk"];
                 };
             };
             /** @description The position is that of the terminal event: no event will follow. Stops an `EventSource` from reconnecting */
@@ -4850,6 +5007,546 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    send_ui_chat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUiChat"];
+            };
+        };
+        responses: {
+            /** @description The stream, or the message at the end */
+            200: {
+                headers: {
+                    /** @description `existing` if the request joined a generation and started none */
+                    "Tokenrill-Attached"?: string;
+                    /** @description The generation's id */
+                    "Tokenrill-Generation"?: string;
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                    "application/json": components["schemas"]["UiMessageBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+        };
+    };
+    read_ui_chat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the chat
+                 * @example chat_0123456789abcdef
+                 */
+                chat_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The chat */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UiChat"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+        };
+    };
+    stop_ui_chat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the chat
+                 * @example chat_0123456789abcdef
+                 */
+                chat_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No answer is being written any more */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UiStop"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+        };
+    };
+    resume_ui_chat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The id of the chat
+                 * @example chat_0123456789abcdef
+                 */
+                chat_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream */
+            200: {
+                headers: {
+                    /** @description The generation's id */
+                    "Tokenrill-Generation"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description No answer is being written, and the last one was read */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Gone */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": components["schemas"]["UiError"];
+                    "text/event-stream": components["schemas"]["UiChunk"];
                 };
             };
         };

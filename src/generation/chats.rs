@@ -2,35 +2,19 @@
 
 use std::sync::Arc;
 
-use tokio_util::task::TaskTracker;
-
+use super::chat_end::ChatEnd;
 use super::following::{FollowError, Following};
 use super::service::Generations;
 use super::start::StartError;
 use crate::domain::{CancelReason, ChatKey, ChatTurn, EventPosition, GenerationId, Principal, Sequence, Start};
-use crate::event_log::{ChatGeneration, CreateError, EventLog, LogUnavailable, NamedChat, TailState};
-
-/// Closes a chat when a viewer was sent the end of its answer.
-pub struct ChatEnd {
-    log: Arc<dyn EventLog>,
-    tasks: TaskTracker,
-    start: Arc<Start>,
-    chat: ChatKey,
-}
-
-impl ChatEnd {
-    /// Closes the chat, without waiting.
-    pub fn close(self) {
-        let Self { log, tasks, start, chat } = self;
-        tasks.spawn(async move { _ = log.close_chat(&start.owner, chat, start.generation).await });
-    }
-}
+use crate::event_log::{ChatGeneration, CreateError, LogUnavailable, NamedChat, TailState};
 
 impl Generations {
     /// Returns what closes the chat of a generation; `None` if it has none.
     pub(super) fn chat_end(&self, start: &Arc<Start>) -> Option<ChatEnd> {
+        let chat = start.chat?;
         let (log, tasks) = (Arc::clone(&self.0.log), self.0.tasks.clone());
-        start.chat.map(|chat| ChatEnd { log, tasks, start: Arc::clone(start), chat })
+        Some(ChatEnd { log, tasks, start: Arc::clone(start), chat })
     }
 
     /// Returns the generation of a chat.
@@ -49,7 +33,7 @@ impl Generations {
     }
 
     /// Makes a generation whose log was just made the one of its chat. If the chat has a running one of the same turn, the
-    /// log is removed, and that generation is followed instead. An earlier generation that nobody views is ended.
+    /// log is removed, and that generation is followed instead. An earlier generation without a viewer is ended.
     pub(super) async fn enter_chat(
         &self,
         owner: &Principal,

@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::chats::ChatEnd;
+use super::chat_end::ChatEnd;
 use super::log_text::{LogLost, LogTexts};
 use super::state::GenerationState;
 use super::storage::Record;

@@ -19,6 +19,7 @@ mod assembly;
 mod attempt_failure;
 mod attempts;
 mod audience;
+mod chat_end;
 mod chats;
 mod end_report;
 mod ending;

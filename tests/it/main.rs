@@ -74,6 +74,7 @@ mod states;
 mod stopping;
 mod targets;
 mod tokens;
+mod ui_chats;
 mod upstream_faults;
 mod upstream_streams;
 mod usage;

@@ -20,6 +20,7 @@ use crate::support::{Answer, Call, Event, Service, ServiceProcess, Upstream, soo
 
 mod faults;
 mod takeovers;
+mod ui_chats;
 
 const GRACE: Duration = Duration::from_mins(1);
 /// The shortest lease that the settings permit.

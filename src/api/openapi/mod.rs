@@ -44,6 +44,7 @@ use security::describe_security;
         (name = "prompts", description = "A prompt is stored in this service and not in a front end: its text, its version, and a schema of its variables."),
         (name = "openai", description = "The OpenAI-compatible API: set the base URL of an OpenAI SDK to `/v1` of this service."),
         (name = "anthropic", description = "Anthropic's Messages API: set the base URL of an Anthropic SDK to this service. For any model of any upstream."),
+        (name = "ai-sdk", description = "The AI SDK's chats: `useChat` with an unchanged `DefaultChatTransport` whose `api` is this service. Resumes and stops without routes of the page's own."),
         (name = "operations", description = "Health checks, metrics and connections, for operators."),
     ),
 )]

@@ -4,7 +4,7 @@
 pub mod block_encoder;
 pub mod channel;
 pub mod encoder;
-pub mod entry_blocks;
+pub mod entry_frames;
 pub mod frames;
 pub mod measures;
 pub mod messages;

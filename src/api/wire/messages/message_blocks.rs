@@ -3,16 +3,16 @@
 use serde_json::Value;
 
 use super::error_body::MessagesError;
-use crate::api::wire::entry_blocks::EntryBlocks;
+use crate::api::wire::entry_frames::EntryFrames;
 use crate::api::wire::frames::{Frames, SseBlock};
 use crate::domain::EventId;
 
 /// The blocks of one entry.
-pub struct MessageBlocks<'a>(EntryBlocks<'a>);
+pub struct MessageBlocks<'a>(EntryFrames<'a>);
 
 impl<'a> MessageBlocks<'a> {
     pub const fn new(frames: &'a mut Frames) -> Self {
-        Self(EntryBlocks::new(frames))
+        Self(EntryFrames::new(frames))
     }
 
     /// Begins an event about the block with this index; its object is not closed.

@@ -35,8 +35,8 @@ pub struct UiChatBody {
 pub fn describe(document: &mut Value) {
     let text = json!({
         "type": "object",
-        "required": ["type", "text"],
-        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+        "required": ["type"],
+        "properties": {"type": {"type": "string", "minLength": 1, "example": "text"}, "text": {"type": ["string", "null"]}},
     });
     let messages = json!({
         "description": "UI messages, the last of which is answered or continued. Their parts may be any that the AI SDK has; the schema describes those of text.",
@@ -46,7 +46,7 @@ pub fn describe(document: &mut Value) {
             "type": "object",
             "required": ["role", "parts"],
             "properties": {
-                "id": {"type": "string"},
+                "id": {"type": ["string", "null"]},
                 "role": {"enum": ["user", "assistant", "system"]},
                 "parts": {"type": "array", "items": text},
             },

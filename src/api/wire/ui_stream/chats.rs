@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::UiStream;
 use super::encoder::UiEncoder;
 use super::held_parts::held_parts;
 use super::request::{LONGEST_ID, check_chat_id};
+use super::stream_head;
 use super::ui_message::UiMessage;
 use super::ui_notes::UiNotes;
 use super::whole::assistant_message;
@@ -23,7 +23,6 @@ use crate::api::held_json::json_response;
 use crate::api::problem::{ErrorCode, FieldError, Problem};
 use crate::api::sse::event_stream;
 use crate::api::state::Api;
-use crate::api::wire::port::Wire;
 use crate::domain::{ChatKey, EventPosition, GenerationId, Start};
 use crate::generation::{ChatGeneration, ChatState, FollowError};
 use crate::telemetry::ResumedBy;
@@ -95,7 +94,7 @@ pub async fn resume(State(api): State<Api>, caller: Caller, ChatPath(chat): Chat
     let start = following.start().clone();
     let encoder = UiEncoder::after_parts(start.clone(), continued_parts(&start));
     let mut response = event_stream(api.stream(following, encoder, connection));
-    UiStream::stream_headers(response.headers_mut());
+    stream_head::mark(response.headers_mut());
     Ok(response)
 }
 

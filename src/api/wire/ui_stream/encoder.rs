@@ -9,7 +9,7 @@ use super::tool_call::StreamedCall;
 use super::ui_notes::message_id;
 use crate::api::durations::millis;
 use crate::api::wire::encoder::{Encoder, Notice};
-use crate::api::wire::entry_blocks::EntryBlocks;
+use crate::api::wire::entry_frames::EntryFrames;
 use crate::api::wire::frames::{Frames, SseBlock};
 use crate::api::wire::openai_chat::encoder::BlockIds;
 use crate::api::wire::retry::Retry;
@@ -62,7 +62,7 @@ impl UiEncoder {
         Self { held, ..Self::new(start, BlockIds::Absent) }
     }
 
-    fn begin(&self, blocks: &mut EntryBlocks<'_>) {
+    fn begin(&self, blocks: &mut EntryFrames<'_>) {
         json_block(blocks, &json!({"type": "start", "messageId": message_id(&self.start)}));
         for part in &self.held {
             json_block(blocks, part);
@@ -70,7 +70,7 @@ impl UiEncoder {
         json_block(blocks, &json!({"type": "start-step"}));
     }
 
-    fn chunk(&mut self, chunk: &Chunk, entry: &Entry, blocks: &mut EntryBlocks<'_>) {
+    fn chunk(&mut self, chunk: &Chunk, entry: &Entry, blocks: &mut EntryFrames<'_>) {
         if chunk.part().choice() != Some(0) {
             return;
         }
@@ -97,7 +97,7 @@ impl UiEncoder {
         }
     }
 
-    fn text(&mut self, kind: TextPart, chunk: &Chunk, entry: &Entry, blocks: &mut EntryBlocks<'_>) {
+    fn text(&mut self, kind: TextPart, chunk: &Chunk, entry: &Entry, blocks: &mut EntryFrames<'_>) {
         let text = chunk.text().as_str();
         let open = match self.open {
             Some(open) if open.kind == kind => open,
@@ -113,13 +113,13 @@ impl UiEncoder {
         open.block("delta", blocks).data().raw(",\"delta\":\"").raw(text).raw("\"}");
     }
 
-    fn close(&mut self, blocks: &mut EntryBlocks<'_>) {
+    fn close(&mut self, blocks: &mut EntryFrames<'_>) {
         if let Some(open) = self.open.take() {
             open.block("end", blocks).data().raw("}");
         }
     }
 
-    fn done(&mut self, done: &Done, blocks: &mut EntryBlocks<'_>) {
+    fn done(&mut self, done: &Done, blocks: &mut EntryFrames<'_>) {
         for call in &mut self.calls {
             call.finish(blocks);
         }
@@ -130,7 +130,7 @@ impl UiEncoder {
 
 impl OpenText {
     /// Begins a block about this part; its object is not closed.
-    fn block<'a>(self, event: &str, blocks: &'a mut EntryBlocks<'_>) -> SseBlock<'a> {
+    fn block<'a>(self, event: &str, blocks: &'a mut EntryFrames<'_>) -> SseBlock<'a> {
         let kind = self.kind.name();
         let mut block = blocks.unnamed();
         block.data().raw("{\"type\":\"").raw(kind).raw("-").raw(event).raw("\",\"id\":\"");
@@ -141,7 +141,7 @@ impl OpenText {
 }
 
 /// Writes a chunk of the stream.
-pub fn json_block(blocks: &mut EntryBlocks<'_>, chunk: &Value) {
+pub fn json_block(blocks: &mut EntryFrames<'_>, chunk: &Value) {
     blocks.unnamed().data().json(chunk);
 }
 
@@ -168,7 +168,7 @@ impl Encoder for UiEncoder {
         if entry.event.is_terminal() && self.ids == BlockIds::Present {
             frames.set_retry(Retry::DORMANT);
         }
-        let mut blocks = EntryBlocks::new(frames);
+        let mut blocks = EntryFrames::new(frames);
         if entry.event.is_terminal() {
             self.close(&mut blocks);
         }

@@ -1,14 +1,15 @@
 //! The AI SDK's UI message stream, for `useChat`: `/v1/ui/chat`.
 
 mod body;
-mod chat_messages;
 mod chats;
+mod conversation;
 pub mod encoder;
 mod error;
 mod held_parts;
 mod openapi;
 mod provider_parts;
 mod request;
+mod stream_head;
 mod tool_call;
 mod ui_message;
 mod ui_notes;
@@ -17,7 +18,7 @@ mod whole;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
 use utoipa::OpenApi;
@@ -44,9 +45,6 @@ use openapi::UiSchemas;
 
 /// The AI SDK's UI message stream.
 pub struct UiStream;
-
-/// The header by which the AI SDK recognizes the stream.
-const UI_STREAM: HeaderName = HeaderName::from_static("x-vercel-ai-ui-message-stream");
 
 impl Wire for UiStream {
     const NAME: &'static str = "ui";
@@ -78,7 +76,7 @@ impl Wire for UiStream {
     }
 
     fn stream_headers(headers: &mut HeaderMap) {
-        headers.insert(UI_STREAM, HeaderValue::from_static("v1"));
+        stream_head::mark(headers);
     }
 
     fn encoder(start: &Arc<Start>, purpose: StreamPurpose) -> UiEncoder {

@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use serde_json::value::RawValue;
 
-use super::chat_messages::ChatMessages;
+use super::conversation::UiConversation;
 use super::ui_notes::NewUiNotes;
 use crate::api::caller::Caller;
 use crate::api::parsed_request::{FieldRules, ParsedRequest, new_generation};
@@ -53,7 +53,7 @@ pub fn parse(mut fields: JsonObject, caller: &Caller) -> Result<ParsedRequest, P
     let turn = TurnKey::of(last.to_json().as_bytes());
     let continues = last.as_object().filter(|last| last.text("role").is_some_and(|role| role == "assistant"));
     let continues = continues.and_then(|last| last.text("id")).map(unescape);
-    let converted = ChatMessages::of(&messages);
+    let converted = UiConversation::of(&messages);
     if !converted.errors.is_empty() {
         return Err(Problem::invalid(converted.errors));
     }

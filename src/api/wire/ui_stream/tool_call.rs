@@ -1,6 +1,6 @@
 //! A tool call in the AI SDK's UI message stream.
 
-use crate::api::wire::entry_blocks::EntryBlocks;
+use crate::api::wire::entry_frames::EntryFrames;
 use crate::api::wire::frames::SseBlock;
 use crate::domain::{Entry, Escaped};
 use crate::generation::TextSpan;
@@ -40,7 +40,7 @@ impl StreamedCall {
         (id, name): (Option<&Escaped>, Option<&Escaped>),
         fragment: &Escaped,
         entry: &Entry,
-        blocks: &mut EntryBlocks<'_>,
+        blocks: &mut EntryFrames<'_>,
     ) {
         for (known, new) in [(&mut self.id, id), (&mut self.name, name)] {
             if known.is_none() {
@@ -76,7 +76,7 @@ impl StreamedCall {
     }
 
     /// Tells that the call is complete, which runs the page's tool, or that its arguments are no JSON.
-    pub fn finish(&mut self, blocks: &mut EntryBlocks<'_>) {
+    pub fn finish(&mut self, blocks: &mut EntryFrames<'_>) {
         if self.state == CallState::Unnamed {
             self.begin(blocks);
         }
@@ -101,13 +101,13 @@ impl StreamedCall {
         }
     }
 
-    fn begin(&mut self, blocks: &mut EntryBlocks<'_>) {
+    fn begin(&mut self, blocks: &mut EntryFrames<'_>) {
         self.state = CallState::Begun;
         self.named("tool-input-start", blocks).data().raw("}");
     }
 
     /// Begins a block with the id of the call; its object is not closed.
-    fn block<'a>(&self, kind: &str, blocks: &'a mut EntryBlocks<'_>) -> SseBlock<'a> {
+    fn block<'a>(&self, kind: &str, blocks: &'a mut EntryFrames<'_>) -> SseBlock<'a> {
         let mut block = blocks.unnamed();
         block.data().raw("{\"type\":\"").raw(kind).raw("\",\"toolCallId\":\"");
         match &self.id {
@@ -119,7 +119,7 @@ impl StreamedCall {
         block
     }
 
-    fn named<'a>(&self, kind: &str, blocks: &'a mut EntryBlocks<'_>) -> SseBlock<'a> {
+    fn named<'a>(&self, kind: &str, blocks: &'a mut EntryFrames<'_>) -> SseBlock<'a> {
         let mut block = self.block(kind, blocks);
         block.data().raw(",\"toolName\":\"").raw(self.name.as_ref().map_or("", Escaped::as_str)).raw("\"");
         block

@@ -4,12 +4,12 @@ use super::frames::{Frames, SseBlock};
 use crate::domain::EventId;
 
 /// The blocks of one entry, of which the last has the id.
-pub struct EntryBlocks<'a> {
+pub struct EntryFrames<'a> {
     frames: &'a mut Frames,
     has_unfinished: bool,
 }
 
-impl<'a> EntryBlocks<'a> {
+impl<'a> EntryFrames<'a> {
     pub const fn new(frames: &'a mut Frames) -> Self {
         Self { frames, has_unfinished: false }
     }

@@ -6,7 +6,7 @@ use crate::json::{Object, RawText, Tree};
 
 /// The messages of a chat completion.
 #[derive(Default)]
-pub struct ChatMessages {
+pub struct UiConversation {
     messages: Vec<Tree>,
     pub errors: Vec<FieldError>,
 }
@@ -23,7 +23,7 @@ const MOST_ERRORS: usize = 16;
 /// The result of a call that the user did not permit.
 const DENIED: &str = "The user did not permit this call.";
 
-impl ChatMessages {
+impl UiConversation {
     /// Converts the list `messages` of a request.
     pub fn of(messages: &[Tree]) -> Self {
         let mut chat = Self::default();
@@ -48,6 +48,9 @@ impl ChatMessages {
     }
 
     fn message(&mut self, message: &Object, at: usize) {
+        if message.present("id").is_some_and(|id| id.as_text().is_none()) {
+            return self.fail(format!("/messages/{at}/id"), "must be a text");
+        }
         let role = message.text("role").map_or("", RawText::as_str);
         let parts = match (message.present("parts"), message.present("content")) {
             (Some(Tree::Array(parts)), _) => parts.clone(),
@@ -60,9 +63,10 @@ impl ChatMessages {
         let mut objects = Vec::with_capacity(parts.len());
         for (number, part) in parts.iter().enumerate() {
             match part.as_object() {
-                Some(part) if part.text("type").is_some() => objects.push(part),
+                Some(part) if is_part(part) => objects.push(part),
                 _ => {
-                    return self.fail(format!("/messages/{at}/parts/{number}"), "must be an object with a type");
+                    let detail = "must be an object with a type, and a text if that is its type";
+                    return self.fail(format!("/messages/{at}/parts/{number}"), detail);
                 }
             }
         }
@@ -158,6 +162,12 @@ impl Step {
     }
 }
 
+fn is_part(part: &Object) -> bool {
+    let text = part.present("text");
+    part.text("type").is_some_and(|kind| kind != "text" || text.is_some())
+        && text.is_none_or(|text| text.as_text().is_some())
+}
+
 /// Returns the text of a part of that type.
 fn text_of(part: &Object) -> Option<&str> {
     let is_text = part.text("type").is_some_and(|kind| kind == "text");
@@ -215,7 +225,7 @@ mod tests {
 
     fn converted(messages: &Value) -> Result<Value, Vec<String>> {
         let Ok(Tree::Array(messages)) = Tree::parse(&messages.to_string()) else { panic!("a list") };
-        let chat = ChatMessages::of(&messages);
+        let chat = UiConversation::of(&messages);
         match chat.errors.as_slice() {
             [] => Ok(serde_json::from_str(&chat.into_json()).expect("JSON")),
             errors => Err(errors.iter().map(|error| error.pointer.clone()).collect()),
@@ -281,7 +291,9 @@ mod tests {
         for (messages, pointer) in [
             (json!([5]), "/messages/0"),
             (json!([{"role": "user"}]), "/messages/0/parts"),
+            (json!([{"id": 5, "role": "user", "parts": []}]), "/messages/0/id"),
             (json!([{"role": "user", "parts": [{}]}]), "/messages/0/parts/0"),
+            (json!([{"role": "user", "parts": [{"type": "text", "text": {}}]}]), "/messages/0/parts/0"),
             (json!([{"role": "tool", "parts": []}]), "/messages/0/role"),
             (json!([{"role": "user", "parts": [{"type": "file", "mediaType": "image/png"}]}]), "/messages/0/parts/0"),
             (
