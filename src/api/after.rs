@@ -45,7 +45,7 @@ impl PartialSchema for After {
             .minimum(Some(0));
         let text = ObjectBuilder::new()
             .schema_type(Type::String)
-            .pattern(Some(r"^(gen_[A-Za-z0-9_-]{21}[AQgw]\.)?([0-9]+\.)?[0-9]+$"));
+            .pattern(Some(r"^(gen_[A-Za-z0-9_-]{21}[AQgw]\.)?([0-9]{1,9}\.)?[0-9]{1,15}$"));
         RefOr::T(Schema::OneOf(OneOfBuilder::new().item(number).item(text).build()))
     }
 }

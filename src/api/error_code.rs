@@ -86,6 +86,12 @@ error_codes! {
     UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE, Change, Other, "The content type is not application/json";
     /// Without authentication, the id of the chat is too short to be a secret.
     ChatIdGuessable: BAD_REQUEST, Change, Body, "The id of the chat is guessable";
+    /// A value is valid in the format of the request, but this service does not carry it.
+    UnsupportedValue: BAD_REQUEST, Change, Body, "Unsupported value";
+    /// A field is valid in the format of the request, but this service does not carry it.
+    UnsupportedParameter: BAD_REQUEST, Change, Body, "Unsupported field";
+    /// The response that the request continues is unknown, still running, or no longer kept.
+    PreviousResponseNotFound: BAD_REQUEST, Change, Body, "No such previous response";
     /// The `Idempotency-Key` was used for another request.
     IdempotencyConflict: UNPROCESSABLE_ENTITY, Change, Body, "The key was used for another request";
     /// The caller has exhausted one of its rates per minute.

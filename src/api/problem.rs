@@ -116,12 +116,17 @@ impl Problem {
     }
 
     pub fn invalid(errors: Vec<FieldError>) -> Self {
+        Self::of_fields(ErrorCode::InvalidRequest, errors)
+    }
+
+    /// Returns the problem for fields of a request.
+    pub fn of_fields(code: ErrorCode, errors: Vec<FieldError>) -> Self {
         // An empty pointer refers to the whole document (RFC 6901, section 5).
         let name = |pointer: &str| if pointer.is_empty() { "the body".to_owned() } else { pointer.to_owned() };
         let named: Vec<_> = errors.iter().map(|error| format!("{} {}", name(&error.pointer), error.detail)).collect();
         let named = named.join("; ");
         let end = if named.ends_with('?') { "" } else { "." };
-        Self { errors, ..Self::new(ErrorCode::InvalidRequest, format!("The request is invalid: {named}{end}")) }
+        Self { errors, ..Self::new(code, format!("The request is invalid: {named}{end}")) }
     }
 
     pub fn forbidden() -> Self {

@@ -80,6 +80,7 @@ async fn attach<W: Wire>(
     if let Some(attached) = start::join(api, caller, &mut pending).await? {
         return Ok(Attachment::Attached(form, attached));
     }
+    let head = W::resolve(api, caller, head, &fields).await?;
     let parsed = if is_large(fields.text_len()) {
         parse_large::<W>(api, caller, head, form, fields).await?
     } else {

@@ -11,7 +11,7 @@ use super::problem::{ErrorCode, Problem};
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Endpoints that clients of model providers call and that do not exist here.
-const NOT_OFFERED: [&str; 13] = [
+const NOT_OFFERED: [&str; 12] = [
     "assistants",
     "audio",
     "batches",
@@ -22,7 +22,6 @@ const NOT_OFFERED: [&str; 13] = [
     "images",
     "moderations",
     "realtime",
-    "responses",
     "threads",
     "vector_stores",
 ];
@@ -103,7 +102,6 @@ mod tests {
             ("/v1/v1/chat/completions", "contains /v1 twice"),
             ("/v1/v1", "contains /v1 twice"),
             ("/v1/completions", "Use POST /v1/chat/completions."),
-            ("/v1/responses/resp_1", "not offered here"),
             ("/v1/embeddings", "not offered here"),
             ("/openai/deployments/gpt/chat/completions", "Azure"),
             ("/v1", NOT_FOUND),

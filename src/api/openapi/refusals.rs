@@ -11,6 +11,7 @@ use super::super::problem::ErrorCode::{
 };
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::wire::port::RefusalFormat;
+use super::super::wire::responses::REFERENCES;
 use super::super::wire::table::{WIRES, WireEntry};
 use super::code_groups::BODY;
 use super::paths::{CHANNEL, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
@@ -43,6 +44,24 @@ const REFUSALS: &[OperationRefusals] = &[
         ("/v1/messages/count_tokens", "post"),
         &[BODY, &[ModelRequired, ModelNotFound, RateLimited, Overloaded, EventLogUnavailable, ShuttingDown]],
     ),
+    (
+        ("/v1/responses/input_tokens", "post"),
+        &[
+            BODY,
+            REFERENCES,
+            &[ModelRequired, ModelNotFound, RateLimited, Overloaded, EventLogUnavailable, ShuttingDown],
+        ],
+    ),
+    (
+        ("/v1/responses/{id}", "get"),
+        &[&[GenerationNotFound, HistoryLost, TooManyConnections, Overloaded, EventLogUnavailable]],
+    ),
+    (("/v1/responses/{id}", "delete"), &[&[GenerationNotFound, UnsupportedMediaType, EventLogUnavailable]]),
+    (
+        ("/v1/responses/{id}/cancel", "post"),
+        &[&[GenerationNotFound, HistoryLost, UnsupportedMediaType, EventLogUnavailable]],
+    ),
+    (("/v1/responses/{id}/input_items", "get"), &[&[GenerationNotFound, HistoryLost, Overloaded, EventLogUnavailable]]),
     (
         ("/v1/ui/chat/{chat_id}/stream", "get"),
         &[&[ChatIdGuessable, HistoryLost, TooManyConnections, Overloaded, EventLogUnavailable]],

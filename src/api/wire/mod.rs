@@ -12,6 +12,7 @@ pub mod native;
 pub mod openai_chat;
 pub mod output_piece;
 pub mod port;
+pub mod responses;
 #[cfg(test)]
 mod resuming;
 pub mod retry;

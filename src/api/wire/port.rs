@@ -1,5 +1,6 @@
 //! The port of the wires: what a dialect of clients adds to the one request for a generation.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
@@ -25,7 +26,7 @@ use crate::json::JsonObject;
 ///
 /// `serve` carries out every request that starts a generation: it reads the head ([`head`](Self::head)), admits the
 /// request, reads its body, selects the response ([`form`](Self::form)), joins the generation of a known
-/// `Idempotency-Key` or parses the body ([`parse`](Self::parse)) and starts one, and responds with an event stream
+/// `Idempotency-Key` or parses the body ([`resolve`](Self::resolve), [`parse`](Self::parse)) and starts one, and responds with an event stream
 /// ([`encoder`](Self::encoder)) or the whole answer ([`whole`](Self::whole)).
 pub trait Wire: 'static {
     /// The value of the query parameter `format` that selects this wire.
@@ -56,6 +57,16 @@ pub trait Wire: 'static {
 
     /// Selects the form of the response.
     fn form(head: &Self::Head, fields: &JsonObject) -> Result<AnswerForm, Problem>;
+
+    /// Loads what the body refers to, such as an earlier answer.
+    fn resolve(
+        _api: &Api,
+        _caller: &Caller,
+        head: Self::Head,
+        _fields: &JsonObject,
+    ) -> impl Future<Output = Result<Self::Head, Problem>> + Send {
+        ready(Ok(head))
+    }
 
     /// Parses the body of a request that starts a generation. Runs on a blocking thread if the body is large.
     fn parse(head: Self::Head, form: AnswerForm, fields: JsonObject, caller: &Caller)

@@ -12,6 +12,7 @@ use super::frames::Frames;
 use super::messages::encoder::MessagesEncoder;
 use super::native::encoder::NativeEncoder;
 use super::openai_chat::encoder::{BlockIds, ChatEncoder};
+use super::responses::encoder::ResponsesEncoder;
 use super::ui_stream::encoder::UiEncoder;
 use crate::api::ready_writes::ready_writes;
 use crate::api::viewer_source::ViewerSource;
@@ -225,6 +226,7 @@ proptest! {
         check_texts(&resumed_everywhere(&entries, size, BlockEncoder::default)?);
         for ids in [BlockIds::Absent, BlockIds::Present] {
             resumed_everywhere(&entries, size, || MessagesEncoder::new(start_of(&entries), ids))?;
+            resumed_everywhere(&entries, size, || ResponsesEncoder::new(start_of(&entries), ids))?;
             resumed_everywhere(&entries, size, || UiEncoder::new(start_of(&entries), ids))?;
         }
     }

@@ -9,6 +9,7 @@ use super::messages::Messages;
 use super::native::Native;
 use super::openai_chat::OpenAiChat;
 use super::port::{RefusalBody, RefusalFormat, RefusalSchemas, StreamPurpose, Wire, stream};
+use super::responses::Responses;
 use super::ui_stream::UiStream;
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::connection::Connection;
@@ -17,10 +18,11 @@ use crate::api::state::Api;
 use crate::generation::Following;
 
 /// The wires. The first is the default: of `?format=`, and of errors of paths that belong to no other.
-pub static WIRES: [WireEntry; 4] = [
+pub static WIRES: [WireEntry; 5] = [
     WireEntry::of::<Native>(),
     WireEntry::of::<OpenAiChat>(),
     WireEntry::of::<Messages>(),
+    WireEntry::of::<Responses>(),
     WireEntry::of::<UiStream>(),
 ];
 
@@ -96,6 +98,8 @@ mod tests {
             ("/v1/messages", "messages"),
             ("/v1/messages/count_tokens", "messages"),
             ("/v1/messagesx", "native"),
+            ("/v1/responses", "responses"),
+            ("/v1/responses/resp_1/cancel", "responses"),
             ("/v1/ui/chat", "ui"),
             ("/v1/ui/chat/a/stream", "ui"),
             ("/v1/ui", "native"),

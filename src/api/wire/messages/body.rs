@@ -85,7 +85,7 @@ pub fn describe(document: &mut Value) {
         "description": "Whether the model must use a tool, and which.",
         "type": ["object", "null"],
         "required": ["type"],
-        "properties": {"type": {"enum": ["auto", "any", "none", "tool"]}, "name": {"type": "string"}},
+        "properties": {"type": {"type": "string", "minLength": 1, "example": "auto"}, "name": {"type": ["string", "null"]}},
     });
     for (name, schema) in [("system", system), ("messages", messages), ("tools", tools), ("tool_choice", choice)] {
         set(document, "/components/schemas/NewMessage/properties", name, schema);

@@ -110,10 +110,16 @@ fn check_kinds(body: &JsonObject, errors: &mut Vec<FieldError>) {
         let tools = Tree::parse(json).ok();
         tools.as_ref().and_then(Tree::as_array).is_some_and(|tools| tools.iter().all(is_tool))
     };
+    let is_choice = |json: &str| {
+        let choice = Tree::parse(json).ok();
+        choice.as_ref().and_then(Tree::as_object).is_some_and(|choice| {
+            choice.text("type").is_some() && choice.present("name").is_none_or(|name| name.as_text().is_some())
+        })
+    };
     let checks: [KindCheck<'_>; 4] = [
         ("system", "must be a text or a list of blocks", &|json| json.starts_with('"') || are_objects(json)),
         ("tools", "must be a list of tools: objects with a name, and an input_schema that is an object", &are_tools),
-        ("tool_choice", "must be an object", &|json| json.starts_with('{')),
+        ("tool_choice", "must be an object with a type, and a name that is a text", &is_choice),
         ("stop_sequences", "must be a list of texts", &|json| serde_json::from_str::<Vec<String>>(json).is_ok()),
     ];
     for (name, demand, accepts) in checks {

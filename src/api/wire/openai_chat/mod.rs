@@ -26,6 +26,8 @@ use super::port::{
     AnswerForm, RefusalBody, RefusalFormat, RefusalSchemas, StreamHead, StreamPurpose, WholeAnswer, Wire,
 };
 use super::retry_headers::insert_retry_headers;
+pub use error::refusal;
+
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::caller::Caller;
 use crate::api::connection_record::ConnectionKind;
@@ -93,7 +95,7 @@ impl Wire for OpenAiChat {
     }
 
     fn refusal(problem: ProblemBody, format: RefusalFormat) -> RefusalBody {
-        error::refusal(&problem, format)
+        refusal(&problem, format)
     }
 
     fn refusal_headers(problem: &ProblemBody, headers: &mut HeaderMap) {

@@ -1,0 +1,242 @@
+//! Responses that are kept: `/v1/responses/{id}`.
+
+use axum::Json;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use axum::response::Response;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::encoder::ResponsesEncoder;
+use super::response_id::{generation_of_response, item_id, response_id};
+use super::response_notes::ResponseNotes;
+use super::stored_response::StoredResponse;
+use crate::api::caller::Caller;
+use crate::api::connection_record::ConnectionKind;
+use crate::api::connections::Arrival;
+use crate::api::held_json::{held_json, json_response};
+use crate::api::problem::Problem;
+use crate::api::query::{ApiQuery, QueryParameters};
+use crate::api::sse::event_stream;
+use crate::api::state::Api;
+use crate::domain::{EventPosition, GenerationId};
+use crate::telemetry::ResumedBy;
+
+/// The response in the path. A malformed id is refused like an unknown one.
+pub struct ResponsePath(GenerationId);
+
+impl<S: Send + Sync> FromRequestParts<S> for ResponsePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let id = path.ok().and_then(|Path(text)| generation_of_response(&text));
+        id.map(Self).ok_or_else(Problem::generation_not_found)
+    }
+}
+
+/// The query of a response.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RetrieveQuery {
+    /// `true`: the response is the stream of its events
+    #[serde(default)]
+    stream: Option<bool>,
+    /// The `sequence_number` after which the stream begins; only with `stream`
+    #[serde(default)]
+    starting_after: Option<u64>,
+    /// Accepted here because SDKs send it.
+    #[serde(default, rename = "include_obfuscation")]
+    #[param(ignore)]
+    _include_obfuscation: Option<IgnoredAny>,
+    /// Accepted here because SDKs send it.
+    #[serde(default, rename = "include[]")]
+    #[param(ignore)]
+    _include: Option<IgnoredAny>,
+    /// Accepted here because the gate reads it.
+    #[serde(rename = "ticket")]
+    #[param(ignore)]
+    _ticket: Option<IgnoredAny>,
+}
+
+impl QueryParameters for RetrieveQuery {
+    fn accepted() -> String {
+        "stream and starting_after".to_owned()
+    }
+}
+
+/// The query of a list of input items.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ItemsQuery {
+    /// The most items; default 20
+    #[serde(default)]
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u32>,
+    /// `asc`: oldest first, or `desc`, which is the default
+    #[serde(default)]
+    #[param(inline)]
+    order: Option<ItemOrder>,
+    /// The id of the item after which the list begins
+    #[serde(default)]
+    after: Option<String>,
+    /// Accepted here because SDKs send it.
+    #[serde(default, rename = "include[]")]
+    #[param(ignore)]
+    _include: Option<IgnoredAny>,
+}
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ItemOrder {
+    Asc,
+    Desc,
+}
+
+impl QueryParameters for ItemsQuery {
+    fn accepted() -> String {
+        "limit, order (asc or desc) and after".to_owned()
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        match self.limit {
+            Some(0 | 101..) => Err("limit must be from 1 to 100."),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A response that was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeletedResponse {
+    #[schema(example = "resp_AAAAAAAAAAAAAAAAAAAAAA")]
+    pub id: String,
+    /// `response`.
+    pub object: String,
+    pub deleted: bool,
+}
+
+/// Retrieve a response.
+///
+/// Returns the response as it stands. With `stream=true` its events are sent from the beginning, or after
+/// `starting_after`, and then each new one; they have the numbers of the first stream.
+#[utoipa::path(
+    get,
+    path = "/v1/responses/{id}",
+    operation_id = "retrieve_response",
+    tag = "openai",
+    params(("id" = String, Path, description = "The response's id", example = "resp_AAAAAAAAAAAAAAAAAAAAAA"), RetrieveQuery),
+    responses((status = 200, description = "The response, or its events", content(("application/json"), ("text/event-stream")))),
+)]
+pub async fn retrieve(
+    State(api): State<Api>,
+    caller: Caller,
+    ResponsePath(id): ResponsePath,
+    ApiQuery(RetrieveQuery { stream, starting_after, .. }): ApiQuery<RetrieveQuery>,
+) -> Result<Response, Problem> {
+    if stream != Some(true) {
+        return Ok(held_json(StoredResponse::load(&api, &caller.principal, id).await?.json().await?, ()));
+    }
+    let following = api.generations.follow(&caller.principal, id, EventPosition::START).await?;
+    let arrival = if starting_after.is_some() { Arrival::Reconnecting } else { Arrival::New };
+    let connection = api.connect(&caller, arrival, ConnectionKind::Stream)?;
+    let start = following.start().clone();
+    let encoder = match starting_after {
+        Some(number) => {
+            api.metrics.resumed(ResumedBy::After);
+            ResponsesEncoder::starting_after(start, number)
+        }
+        None => ResponsesEncoder::new(start, super::super::openai_chat::encoder::BlockIds::Absent),
+    };
+    Ok(event_stream(api.stream(following, encoder, connection)))
+}
+
+/// Cancel a response.
+///
+/// Stops the model, in the background or not. A response that has ended does not change.
+#[utoipa::path(
+    post,
+    path = "/v1/responses/{id}/cancel",
+    operation_id = "cancel_response",
+    tag = "openai",
+    params(("id" = String, Path, description = "The response's id", example = "resp_AAAAAAAAAAAAAAAAAAAAAA")),
+    responses((status = 200, description = "The response, after the stop", content(("application/json")))),
+)]
+pub async fn cancel(
+    State(api): State<Api>,
+    caller: Caller,
+    ResponsePath(id): ResponsePath,
+) -> Result<Response, Problem> {
+    let state = api.generations.stop(&caller.principal, id).await?;
+    Ok(held_json(StoredResponse::read(state).await?.json().await?, ()))
+}
+
+/// Delete a response.
+///
+/// Stops it and erases it. Every later request for it is `404`.
+#[utoipa::path(
+    delete,
+    path = "/v1/responses/{id}",
+    operation_id = "delete_response",
+    tag = "openai",
+    params(("id" = String, Path, description = "The response's id", example = "resp_AAAAAAAAAAAAAAAAAAAAAA")),
+    responses((status = 200, description = "Erased", body = DeletedResponse)),
+)]
+pub async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    ResponsePath(id): ResponsePath,
+) -> Result<Json<DeletedResponse>, Problem> {
+    api.generations.erase(&caller.principal, id).await?;
+    Ok(Json(DeletedResponse { id: response_id(id), object: "response".to_owned(), deleted: true }))
+}
+
+/// List the input items of a response.
+///
+/// The items of the request alone, newest first unless `order` is `asc`. Those of responses that it continued are with
+/// these.
+#[utoipa::path(
+    get,
+    path = "/v1/responses/{id}/input_items",
+    operation_id = "list_response_input_items",
+    tag = "openai",
+    params(("id" = String, Path, description = "The response's id", example = "resp_AAAAAAAAAAAAAAAAAAAAAA"), ItemsQuery),
+    responses((status = 200, description = "The items", content(("application/json")))),
+)]
+pub async fn input_items(
+    State(api): State<Api>,
+    caller: Caller,
+    ResponsePath(id): ResponsePath,
+    ApiQuery(ItemsQuery { limit, order, after, .. }): ApiQuery<ItemsQuery>,
+) -> Result<Response, Problem> {
+    let state = api.generations.inspect(&caller.principal, id).await?;
+    let notes = ResponseNotes::of(state.start()).unwrap_or_default();
+    let mut items: Vec<Value> = notes.input.into_iter().enumerate().map(|(at, item)| with_id(item, id, at)).collect();
+    if order != Some(ItemOrder::Asc) {
+        items.reverse();
+    }
+    let first = match after {
+        None => 0,
+        Some(after) => items.iter().position(|item| item["id"] == after.as_str()).map_or(items.len(), |at| at + 1),
+    };
+    let page: Vec<Value> = items.iter().skip(first).take(limit.unwrap_or(20) as usize).cloned().collect();
+    let id_of = |item: Option<&Value>| item.map(|item| item["id"].clone());
+    let list = json!({
+        "object": "list", "first_id": id_of(page.first()), "last_id": id_of(page.last()),
+        "has_more": first + page.len() < items.len(), "data": page,
+    });
+    json_response(&api, &caller, &list, None)
+}
+
+/// Returns an input item with the members that clients read.
+fn with_id(mut item: Value, generation: GenerationId, at: usize) -> Value {
+    if let Some(members) = item.as_object_mut() {
+        members.entry("type").or_insert_with(|| "message".into());
+        members.entry("status").or_insert_with(|| "completed".into());
+        members.insert("id".to_owned(), item_id("in", generation, at).into());
+    }
+    item
+}
