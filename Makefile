@@ -9,7 +9,7 @@ help: ## Shows this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 # The tests of resuming, stopping, the grace, channels and limits, which are the same on every event log.
-promise := answers:: channels:: cut_anywhere:: disconnect:: fan_out:: grace:: limits:: queue:: reattaching:: sessions:: snapshots:: stopping:: ui_chats:: whole_answers::
+promise := answers:: channels:: cut_anywhere:: disconnect:: fan_out:: grace:: limits:: queue:: reattaching:: responses:: sessions:: snapshots:: stopping:: ui_chats:: whole_answers::
 
 # The tests of what replicas share.
 shared := event_log::redis replicas:: sentinel:: cluster::

@@ -63,6 +63,7 @@ mod replica_money;
 mod replicas;
 mod request_hosts;
 mod requests;
+mod responses;
 mod restarts;
 mod reused_connections;
 mod rosters;
