@@ -183,6 +183,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/embeddings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Embed texts, as OpenAI's API does.
+         * @description The request is sent to the target of the model with only `model` changed, and the answer is returned byte for byte. It
+         *     is limited, is in the ledger, and is not kept. Closing the connection closes that of the upstream. `Idempotency-Key`
+         *     has no effect. The vectors of the model `demo` are sums of hashed words: texts with the same words are near each other,
+         *     and no other meaning is in them.
+         */
+        post: operations["create_embeddings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/generations": {
         parameters: {
             query?: never;
@@ -676,6 +699,26 @@ export interface components {
             finish_reason_missing?: boolean;
             timings: components["schemas"]["Timings"];
             usage: components["schemas"]["Usage"];
+        };
+        /** @description Embeddings, as the model's server sent them. The members that are always present are listed. */
+        EmbeddingList: {
+            data: {
+                [key: string]: unknown;
+            }[];
+        };
+        /** @description A request for embeddings. Other members are forwarded to the model's server unchanged. */
+        EmbeddingsBody: {
+            /**
+             * Format: int32
+             * @description The length of the vectors, if the model supports several.
+             */
+            dimensions?: number | null;
+            /** @description `float` (default) or `base64`, as the model's server supports them. */
+            encoding_format?: string | null;
+            input: string | string[] | number[] | number[][];
+            /** @description The model, as in a chat: the name of a model of an upstream, or of several targets. */
+            model?: string | null;
+            user?: string | null;
         };
         /**
          * @description The closed list of error codes.
@@ -1238,11 +1281,20 @@ export interface components {
              * @description The maximum tokens of the answer. Required for an answer.
              */
             max_tokens?: number | null;
-            /** @description Messages with the roles `user`, `assistant` and `system`; their content is a text or a list of blocks. */
+            /** @description Messages. Their blocks may be any that Anthropic's API has; the schema describes those of text. */
             messages: {
-                [key: string]: unknown;
+                /** @enum {unknown} */
+                role: "user" | "assistant" | "system";
+                content: string | {
+                    /** @constant */
+                    type: "text";
+                    text: string;
+                }[];
             }[];
-            /** @description The model. Required unless there is a default. */
+            /**
+             * @description The model. Required unless there is a default.
+             * @example demo?tokens=5&rate=max
+             */
             model?: string | null;
             /** @description Texts at which the answer ends. */
             stop_sequences?: string[] | null;
@@ -1259,11 +1311,19 @@ export interface components {
             temperature?: number | null;
             /** @description Whether the model must use a tool, and which. */
             tool_choice?: {
-                [key: string]: unknown;
+                /** @enum {unknown} */
+                type: "auto" | "any" | "none" | "tool";
+                name?: string;
             } | null;
-            /** @description Tools with a name and an `input_schema`. */
+            /** @description Tools of the caller. Those of Anthropic's servers are for targets with Anthropic's API. */
             tools?: {
-                [key: string]: unknown;
+                name: string;
+                description?: string;
+                input_schema: {
+                    [key: string]: unknown;
+                };
+                /** @constant */
+                type?: "custom";
             }[] | null;
         };
         /** @description A request for a ticket. */
@@ -3067,6 +3127,160 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                     "text/event-stream": components["schemas"]["GenerationEvent"];
+                };
+            };
+        };
+    };
+    create_embeddings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmbeddingsBody"];
+            };
+        };
+        responses: {
+            /** @description The embeddings */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbeddingList"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Payload Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenAiError"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
         };

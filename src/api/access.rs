@@ -47,6 +47,7 @@ const OPERATIONS: &[OperationAccess] = &[
     (("/v1/prompts/{id}", "get"), Access::Authenticated),
     (("/v1/prompts/{id}/render", "post"), Access::Operator),
     (("/v1/messages/count_tokens", "post"), Access::Scope(Scope::Generate)),
+    (("/v1/embeddings", "post"), Access::Scope(Scope::Generate)),
     (("/v1/tickets", "post"), Access::Authenticated),
     (("/v1/models", "get"), Access::Authenticated),
     (("/v1/models/{id}", "get"), Access::Authenticated),

@@ -11,8 +11,8 @@ use super::super::problem::ErrorCode::{
 use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::wire::port::RefusalFormat;
 use super::super::wire::table::{WIRES, WireEntry};
-use super::code_groups::BODY;
-use super::paths::{CHANNEL, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
+use super::code_groups::{BODY, EMBED};
+use super::paths::{CHANNEL, EMBEDDINGS, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 use super::security::access;
 
 /// Codes of an operation that requires a credential.
@@ -42,6 +42,7 @@ const REFUSALS: &[OperationRefusals] = &[
         ("/v1/messages/count_tokens", "post"),
         &[BODY, &[ModelRequired, ModelNotFound, RateLimited, Overloaded, EventLogUnavailable, ShuttingDown]],
     ),
+    (EMBEDDINGS, &[BODY, EMBED]),
     (("/v1/models", "get"), &[]),
     (("/v1/models/{id}", "get"), &[&[ModelNotFound]]),
     (("/healthz", "get"), &[]),
@@ -103,6 +104,10 @@ fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
                 pointer: "/messages/0/role".into(),
                 detail: "must be one of system, developer, user, assistant, tool, function".into(),
             }]
+        }
+        InvalidRequest if operation == EMBEDDINGS => {
+            let detail = "is missing: send a string or a list of strings or tokens".to_owned();
+            vec![FieldError { pointer: "/input".to_owned(), detail }]
         }
         InvalidRequest if operation == PUBLISH || operation == RENDER => {
             vec![FieldError { pointer: String::new(), detail: "must have data, and no unknown fields".into() }]
