@@ -4,6 +4,7 @@
 mod anthropic_sdks;
 mod browsers;
 mod field;
+mod frameworks;
 mod openai_sdks;
 mod real_clients;
 mod schemathesis;
