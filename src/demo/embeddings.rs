@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn vectors(body: &Value) -> Vec<Vec<f64>> {
-        let answer = EmbeddingsRequest::parse(body.to_string().as_bytes()).ok().expect("a request").answer();
+        let answer = EmbeddingsRequest::parse(body.to_string().as_bytes()).expect("a request").answer();
         serde_json::from_value(
             answer["data"].as_array().unwrap().iter().map(|item| item["embedding"].clone()).collect(),
         )
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!((floats.len(), floats[0].len()), (1, 8));
         assert_eq!(vectors(&json!({"model": "demo", "input": [[1, 2, 3], [4]], "dimensions": 8}))[0], floats[0]);
         let body = json!({"model": "demo", "input": [1, 2, 3], "dimensions": 8, "encoding_format": "base64"});
-        let answer = EmbeddingsRequest::parse(body.to_string().as_bytes()).ok().expect("a request").answer();
+        let answer = EmbeddingsRequest::parse(body.to_string().as_bytes()).expect("a request").answer();
         let bytes = STANDARD.decode(answer["data"][0]["embedding"].as_str().unwrap()).unwrap();
         let decoded = bytes.chunks_exact(4).map(|four| f64::from(f32::from_le_bytes(four.try_into().unwrap())));
         assert!(decoded.zip(&floats[0]).all(|(a, b)| (a - b).abs() < 1e-6));

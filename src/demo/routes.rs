@@ -52,9 +52,8 @@ impl Routes {
         }
         match (request.uri().path(), request.method()) {
             ("/v1/chat/completions", &Method::POST) => self.complete(&read(request.into_body()).await?).await,
-            ("/v1/chat/completions", _) => Err(DemoRefusal::WrongMethod("POST")),
             ("/v1/embeddings", &Method::POST) => embed(&read(request.into_body()).await?).await,
-            ("/v1/embeddings", _) => Err(DemoRefusal::WrongMethod("POST")),
+            ("/v1/chat/completions" | "/v1/embeddings", _) => Err(DemoRefusal::WrongMethod("POST")),
             ("/v1/models", &Method::GET) => Ok(models()),
             ("/v1/models", _) => Err(DemoRefusal::WrongMethod("GET")),
             _ => Err(DemoRefusal::NotFound),

@@ -37,8 +37,7 @@ impl Prompt {
 
     /// Adds every text in the input of a request for embeddings. Each number is a token, and counts as [`BYTES_PER_TOKEN`].
     pub(super) fn add_input(&mut self, json: &str) {
-        let mut tokens = Tokens::new(json);
-        while let Some(token) = tokens.next() {
+        for token in Tokens::new(json) {
             match token {
                 Token::Text(string) => self.add(&unescape(string)),
                 Token::Scalar(scalar) if scalar != "null" => self.bytes += BYTES_PER_TOKEN,

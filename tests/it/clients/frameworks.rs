@@ -38,3 +38,8 @@ async fn ai_sdk_providers_of_openai_and_anthropic_need_only_the_base_url() {
 async fn eventsource_resumes_after_each_cut() {
     run(NODE, "eventsource.mjs").await;
 }
+
+#[tokio::test]
+async fn httpx_sse_resumes_after_each_event() {
+    run(PYTHON, "httpx_sse_resume.py").await;
+}

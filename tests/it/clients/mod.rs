@@ -3,6 +3,7 @@
 
 mod anthropic_sdks;
 mod browsers;
+mod documented;
 mod field;
 mod frameworks;
 mod openai_sdks;
