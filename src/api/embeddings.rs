@@ -42,7 +42,6 @@ pub struct EmbeddingsBody {
     /// The length of the vectors, if the model supports several.
     #[schema(minimum = 1)]
     dimensions: Option<u32>,
-    user: Option<String>,
 }
 
 /// Embeddings, as the model's server sent them. The members that are always present are listed.

@@ -150,10 +150,11 @@ pub fn describe_requests(document: &mut Value) {
         "tokens": {"summary": "Tokens in place of texts", "value": {"model": "demo", "input": [[9906, 1917], [15339]]}},
     });
     set_examples(document, EMBEDDINGS, embeddings);
-    let text = json!({"type": "string", "minLength": 1});
+    // The model's server decides about an empty text among others.
     let list = |items: Value| json!({"type": "array", "minItems": 1, "items": items});
-    let token = json!({"type": "integer", "minimum": 0});
-    let inputs = [text.clone(), list(text), list(token.clone()), list(list(token))];
+    let tokens = || json!({"type": "array", "items": {"type": "integer", "minimum": 0}});
+    let mut inputs = vec![json!({"type": "string", "minLength": 1}), list(json!({"type": "string"})), list(tokens())];
+    inputs.push(list(json!({"type": "integer", "minimum": 0})));
     set(document, "/components/schemas/EmbeddingsBody/properties", "input", json!({"anyOf": inputs}));
     // The scopes of a ticket depend on its resource, and the type of `data` on `encoding`.
     let scopes = |resource: &str, scopes: [&str; 2]| json!({"properties": {"resource": {"const": resource}, "scopes": {"type": ["array", "null"], "items": {"enum": scopes}}}});
