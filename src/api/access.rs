@@ -55,6 +55,7 @@ const OPERATIONS: &[OperationAccess] = &[
     (("/v1/ui/chat/{chat_id}/stream", "get"), Access::Scope(Scope::Follow)),
     (("/v1/ui/chat/{chat_id}/stop", "post"), Access::Scope(Scope::Stop)),
     (("/v1/ui/chat/{chat_id}", "get"), Access::Scope(Scope::Follow)),
+    (("/v1/embeddings", "post"), Access::Scope(Scope::Generate)),
     (("/v1/tickets", "post"), Access::Authenticated),
     (("/v1/models", "get"), Access::Authenticated),
     (("/v1/models/{id}", "get"), Access::Authenticated),

@@ -25,6 +25,7 @@ mod csv;
 mod delivered_ends;
 mod denial;
 mod durations;
+mod embeddings;
 mod error_code;
 mod events_query;
 mod extract;
@@ -38,6 +39,7 @@ mod json_body;
 mod large_bodies;
 mod listener_role;
 mod models;
+mod not_offered;
 pub mod openapi;
 mod operations;
 mod other_replicas;
@@ -261,6 +263,7 @@ fn caller_routes() -> OpenApiRouter<Api> {
         .routes(routes!(prompts::list))
         .routes(routes!(prompts::show))
         .routes(routes!(tickets::create))
+        .routes(routes!(embeddings::create))
         .routes(routes!(models::list))
         .routes(routes!(models::show))
 }

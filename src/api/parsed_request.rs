@@ -131,7 +131,7 @@ const MOST_COMPARED: usize = 256;
 /// The requirement of the wires of SDKs.
 const NO_RESTART: &str =
     "must be \"fail\" here: clients of this format cannot withdraw a text. Use POST /v1/generations";
-const STEERS: &str = "cannot be set by callers: this service decides which server it calls, and how";
+pub const STEERS: &str = "cannot be set by callers: this service decides which server it calls, and how";
 
 /// Collects the errors of a body.
 #[derive(Default)]
@@ -298,7 +298,8 @@ fn has_role(tokens: &mut Tokens<'_>) -> bool {
     found
 }
 
-const LONGEST_MODEL: usize = 512;
+/// The most bytes of a model's name.
+pub const LONGEST_MODEL: usize = 512;
 const METADATA_PAIRS: usize = 16;
 const METADATA_KEY: usize = 64;
 const METADATA_VALUE: usize = 512;

@@ -83,6 +83,11 @@ impl AdmittedRequest {
         Ok(json)
     }
 
+    /// Returns the reserved request of the caller's rate.
+    pub fn into_permit(self) -> RequestPermit {
+        self.permit
+    }
+
     /// Uses up the reserved request of the caller's rate.
     pub async fn spend(mut self) {
         self.permit.spend().await;
@@ -169,10 +174,8 @@ async fn start_new(
     let (claim, request) = (pending.claim.clone(), std::mem::take(&mut pending.permit));
     let started = match api.generations.start(NewGeneration { request, claim, ..generation }).await {
         Ok(started) => started,
-        Err(StartError::ModelForbidden) => return Err(model_forbidden(model.as_deref())),
         // Boxed, because it is rare and would enlarge the future of every request.
-        Err(StartError::ModelNotFound) => return Err(Box::pin(model_not_found(api, caller)).await),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(Box::pin(refusal(api, caller, model.as_deref(), error)).await),
     };
     if let (Some(channel), Origin::New) = (&channel, started.origin) {
         let pages = started.following.whole_log();
@@ -197,6 +200,15 @@ impl PendingRequest {
             // The body's connection was displaced in the meantime, or there was none.
             (Some(kind), _) => api.connect(caller, arrival, kind).map(Some),
         }
+    }
+}
+
+/// Returns the problem of a request for `model`, or for the default one. Names what the caller may use instead.
+pub async fn refusal(api: &Api, caller: &Caller, model: Option<&str>, error: StartError) -> Problem {
+    match error {
+        StartError::ModelForbidden => model_forbidden(model),
+        StartError::ModelNotFound => model_not_found(api, caller).await,
+        error => error.into(),
     }
 }
 

@@ -6,25 +6,10 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Uri};
 
 use super::access::operations;
+use super::not_offered::{below_version, elsewhere, instead};
 use super::problem::{ErrorCode, Problem};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Endpoints that clients of model providers call and that do not exist here.
-const NOT_OFFERED: [&str; 12] = [
-    "assistants",
-    "audio",
-    "batches",
-    "completions",
-    "embeddings",
-    "files",
-    "fine_tuning",
-    "images",
-    "moderations",
-    "realtime",
-    "threads",
-    "vector_stores",
-];
 
 /// Returns the problem, with a hint if the path is a known mistake.
 pub fn unknown_path(head: &Parts) -> Problem {
@@ -33,8 +18,16 @@ pub fn unknown_path(head: &Parts) -> Problem {
 
 fn hint(path: &str, base_url: &str) -> String {
     let set_base_url = format!("Set the SDK's base URL to {base_url}.");
-    let Some(below) = path.strip_prefix("/v1").filter(|below| below.is_empty() || below.starts_with('/')) else {
-        let is_known = is_operation(&format!("/v1{path}")) || is_not_offered(path);
+    let (below, is_versioned) = below_version(path);
+    if !is_versioned {
+        if let Some(instead) = elsewhere(path) {
+            return format!("This path does not exist. {instead}");
+        }
+        if below == "/messages" || below.starts_with("/messages/") {
+            let root = base_url.trim_end_matches("/v1");
+            return format!("This path does not exist. Is /v1 missing? Set the SDK's base URL to {root}.");
+        }
+        let is_known = is_operation(&format!("/v1{path}")) || instead(path).is_some();
         if is_known {
             return format!("This path does not exist. Is /v1 missing? {set_base_url}");
         }
@@ -44,17 +37,21 @@ fn hint(path: &str, base_url: &str) -> String {
             );
         }
         return NOT_FOUND.to_owned();
-    };
+    }
     if below == "/v1" || below.starts_with("/v1/") {
+        if below == "/v1/messages" || below.starts_with("/v1/messages/") {
+            let root = base_url.trim_end_matches("/v1");
+            return format!("This path contains /v1 twice. Set the SDK's base URL to {root}.");
+        }
         return format!("This path contains /v1 twice. {set_base_url}");
     }
-    if below == "/completions" {
-        return "This endpoint is not offered here. Use POST /v1/chat/completions.".to_owned();
+    match instead(below) {
+        Some(instead) => format!("This endpoint is not offered here. {instead}"),
+        None => match elsewhere(path) {
+            Some(instead) => format!("This path does not exist. {instead}"),
+            None => NOT_FOUND.to_owned(),
+        },
     }
-    if is_not_offered(below) {
-        return "This endpoint is not offered here. Use POST /v1/chat/completions or POST /v1/generations.".to_owned();
-    }
-    NOT_FOUND.to_owned()
 }
 
 const NOT_FOUND: &str = "This path does not exist. GET /openapi.json lists the operations.";
@@ -71,11 +68,6 @@ fn is_operation(path: &str) -> bool {
             }
         }
     })
-}
-
-fn is_not_offered(path: &str) -> bool {
-    let first = path.split('/').nth(1).unwrap_or_default();
-    NOT_OFFERED.contains(&first)
 }
 
 /// Returns the base URL of this service, derived from the request.
@@ -99,10 +91,24 @@ mod tests {
             ("/models/demo", "Is /v1 missing?"),
             ("/generations/x/events", "Is /v1 missing?"),
             ("/responses", "Is /v1 missing?"),
+            ("/messages", "Is /v1 missing? Set the SDK's base URL to http://h."),
+            ("/v1/v1/messages", "contains /v1 twice. Set the SDK's base URL to http://h."),
+            ("/embeddings", "Is /v1 missing?"),
+            ("/api/chat", "Use POST /v1/chat/completions."),
+            ("/api/tags", "Use GET /v1/models."),
+            ("/api/v1/models", "without /api"),
+            ("/v1/chat", "Use POST /v1/chat/completions."),
+            ("/v1/complete", "Use POST /v1/messages."),
+            ("/v1/messages/batches", "there are no batches"),
+            ("/v1/threads/t/runs", "send all messages"),
+            ("/v1/images/generations", "a model that writes images"),
+            ("/v1/files/f", "as parts of a message"),
+            ("/v1/vector_stores", "Use POST /v1/embeddings"),
+            ("/v1beta/models/gemini:generateContent", "Gemini"),
+            ("/api/chatter", NOT_FOUND),
             ("/v1/v1/chat/completions", "contains /v1 twice"),
             ("/v1/v1", "contains /v1 twice"),
             ("/v1/completions", "Use POST /v1/chat/completions."),
-            ("/v1/embeddings", "not offered here"),
             ("/openai/deployments/gpt/chat/completions", "Azure"),
             ("/v1", NOT_FOUND),
             ("/v10/models", NOT_FOUND),

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! routes ── request ── options             the request's body, and the options in the model's name
+//!    ├───── embeddings                     vectors of hashed words
 //!    ├───── refusal                        every response other than 200, in OpenAI's shape
 //!    ├───── response                       the bodies of all responses
 //!    └───── completion ── answer ── token  the events in order; the texts; their tokens
@@ -14,6 +15,7 @@
 mod answer;
 mod chunk;
 mod completion;
+mod embeddings;
 mod logprobs;
 mod options;
 mod pace;
@@ -69,7 +71,7 @@ impl fmt::Debug for Demo {
     }
 }
 
-/// Starts the model server. It serves `POST /v1/chat/completions` and `GET /v1/models` over HTTP/1.1 until `stop` is
+/// Starts the model server. It serves `POST /v1/chat/completions`, `POST /v1/embeddings` and `GET /v1/models` over HTTP/1.1 until `stop` is
 /// cancelled, which aborts the running answers. `tasks` tracks all its tasks: one that accepts, and one for each
 /// connection. An answer runs inside the task of its connection and ends with the connection.
 ///
@@ -382,7 +384,8 @@ mod tests {
         for (request, status) in [
             (close(ours.replace("Bearer demo-", "Bearer Demo-")), 401),
             (close(ours.replace("authorization", "x-authorization")), 401),
-            (close(server.get("/v1/embeddings")), 404),
+            (close(server.get("/v1/embeddings")), 405),
+            (close(server.get("/v1/files")), 404),
             (close(ours.replace("GET", "DELETE")), 405),
             (close(server.get("/v1/chat/completions")), 405),
             (server.post("{"), 400),

@@ -20,7 +20,7 @@ const LONGEST_DETAIL: usize = 200;
 pub(super) enum DemoRefusal {
     #[error("The demo model requires the key of this process as `Authorization: Bearer`.")]
     Unauthenticated,
-    #[error("The demo model serves POST /v1/chat/completions and GET /v1/models.")]
+    #[error("The demo model serves POST /v1/chat/completions, POST /v1/embeddings and GET /v1/models.")]
     NotFound,
     #[error("This path accepts only {0}.")]
     WrongMethod(&'static str),
@@ -32,6 +32,8 @@ pub(super) enum DemoRefusal {
     BrokenBody,
     #[error("The body is not a chat completion request: {0}")]
     Malformed(String),
+    #[error("The body is not a request for embeddings: {0}")]
+    MalformedEmbeddings(String),
     #[error("`{param}` accepts {accepts}.")]
     OutOfRange { param: &'static str, accepts: &'static str },
     #[error("The demo server has no model `{0}`, only `demo`.")]
@@ -46,9 +48,17 @@ pub(super) enum DemoRefusal {
     Failed,
 }
 
+fn shortened(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(LONGEST_DETAIL).collect()
+}
+
 impl DemoRefusal {
     pub(super) fn malformed(error: &serde_json::Error) -> Self {
-        Self::Malformed(error.to_string().chars().take(LONGEST_DETAIL).collect())
+        Self::Malformed(shortened(error))
+    }
+
+    pub(super) fn malformed_embeddings(error: &serde_json::Error) -> Self {
+        Self::MalformedEmbeddings(shortened(error))
     }
 
     pub(super) fn response(&self) -> Response<DemoBody> {
@@ -82,9 +92,11 @@ impl DemoRefusal {
             Self::WrongMethod(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::BrokenBody | Self::Malformed(_) | Self::OutOfRange { .. } | Self::Option(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BrokenBody
+            | Self::Malformed(_)
+            | Self::MalformedEmbeddings(_)
+            | Self::OutOfRange { .. }
+            | Self::Option(_) => StatusCode::BAD_REQUEST,
             Self::RequestedStatus { status, .. } => *status,
             Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }

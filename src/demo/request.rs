@@ -75,6 +75,22 @@ struct DemoStreamOptions {
     include_usage: Option<bool>,
 }
 
+/// Returns the options in the model's name.
+///
+/// # Errors
+///
+/// Returns an error if it is the name of another model, too long, or has unknown options.
+pub(super) fn check_model(model: &str) -> Result<Options, DemoRefusal> {
+    if model.len() > LONGEST_MODEL_NAME {
+        return Err(DemoRefusal::OutOfRange { param: "model", accepts: "at most 512 bytes" });
+    }
+    let (name, options) = model.split_once('?').unwrap_or((model, ""));
+    if name != MODEL {
+        return Err(DemoRefusal::UnknownModel(model.to_owned()));
+    }
+    Ok(options.parse()?)
+}
+
 impl Request {
     /// Parses the body of a request.
     ///
@@ -83,14 +99,7 @@ impl Request {
     /// Returns an error if the body is not JSON of this shape, names another model, or has a value out of range.
     pub(super) fn parse(body: &[u8]) -> Result<Self, DemoRefusal> {
         let wire: DemoRequestBody = serde_json::from_slice(body).map_err(|error| DemoRefusal::malformed(&error))?;
-        if wire.model.len() > LONGEST_MODEL_NAME {
-            return Err(DemoRefusal::OutOfRange { param: "model", accepts: "at most 512 bytes" });
-        }
-        let (name, options) = wire.model.split_once('?').unwrap_or((&wire.model, ""));
-        if name != MODEL {
-            return Err(DemoRefusal::UnknownModel(wire.model));
-        }
-        let options = options.parse()?;
+        let options = check_model(&wire.model)?;
         if wire.messages.is_empty() {
             return Err(DemoRefusal::OutOfRange { param: "messages", accepts: "at least one message" });
         }

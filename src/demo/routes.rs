@@ -15,6 +15,7 @@ use serde_json::json;
 use super::{
     chunk::{AnswerId, DemoChunks},
     completion::DemoCompletion,
+    embeddings::EmbeddingsRequest,
     options::DemoFault,
     pace::Pace,
     refusal::DemoRefusal,
@@ -51,7 +52,8 @@ impl Routes {
         }
         match (request.uri().path(), request.method()) {
             ("/v1/chat/completions", &Method::POST) => self.complete(&read(request.into_body()).await?).await,
-            ("/v1/chat/completions", _) => Err(DemoRefusal::WrongMethod("POST")),
+            ("/v1/embeddings", &Method::POST) => embed(&read(request.into_body()).await?).await,
+            ("/v1/chat/completions" | "/v1/embeddings", _) => Err(DemoRefusal::WrongMethod("POST")),
             ("/v1/models", &Method::GET) => Ok(models()),
             ("/v1/models", _) => Err(DemoRefusal::WrongMethod("GET")),
             _ => Err(DemoRefusal::NotFound),
@@ -94,6 +96,22 @@ impl Routes {
             number: self.next_answer.fetch_add(1, Ordering::Relaxed),
             created: now.map_or(MODEL_CREATED, |since| since.as_secs()),
         }
+    }
+}
+
+/// Answers a request for embeddings. Of the options, the delay of the headers, the status and the faults have an effect.
+async fn embed(body: &[u8]) -> Result<Response<DemoBody>, DemoRefusal> {
+    let request = EmbeddingsRequest::parse(body)?;
+    let options = &request.options;
+    tokio::time::sleep(options.headers).await;
+    if let Some(status) = options.status {
+        return Err(DemoRefusal::RequestedStatus { status, retry_after: options.retry_after });
+    }
+    match options.fault() {
+        None => Ok(response::json(&request.answer())),
+        Some((_, DemoFault::Fail)) => Err(DemoRefusal::Failed),
+        Some((_, DemoFault::Close)) => Ok(Response::new(response::cut())),
+        Some((_, DemoFault::Stall)) => std::future::pending().await,
     }
 }
 

@@ -15,6 +15,7 @@ mod chunk;
 mod claim;
 mod day;
 mod decimal;
+mod embedding;
 mod event;
 mod failure;
 mod field_kind;
@@ -55,6 +56,7 @@ pub use chunk::{
 };
 pub use claim::{Claim, Fingerprint, IdempotencyKey, InvalidKey};
 pub use day::{Day, InvalidDay};
+pub use embedding::EmbeddingRequest;
 pub use event::{
     CancelReason, Cancelled, Done, Entry, Event, Failed, Finish, FinishReason, Metadata, Restart, Start, Stated,
     Trailer, UsageRequest,

@@ -16,6 +16,9 @@ pub struct Prompt {
     pub messages: usize,
 }
 
+/// Estimates count a token for this many bytes of a text.
+const BYTES_PER_TOKEN: usize = 4;
+
 impl Prompt {
     /// Bytes that are kept: the beginning of a longer prompt.
     pub const KEPT: usize = 16 * 1024;
@@ -29,6 +32,17 @@ impl Prompt {
             self.text.extend(std::iter::repeat_n('\n', between));
             self.text.push_str(kept);
             self.texts += 1;
+        }
+    }
+
+    /// Adds every text in the input of a request for embeddings. Each number is a token, and counts as [`BYTES_PER_TOKEN`].
+    pub(super) fn add_input(&mut self, json: &str) {
+        for token in Tokens::new(json) {
+            match token {
+                Token::Text(string) => self.add(&unescape(string)),
+                Token::Scalar(scalar) if scalar != "null" => self.bytes += BYTES_PER_TOKEN,
+                _ => {}
+            }
         }
     }
 

@@ -43,14 +43,17 @@ impl AttemptFailure {
             AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge) => FailureCode::TooLarge,
             AttemptErrorKind::Malformed(_) => FailureCode::UpstreamMalformed,
             AttemptErrorKind::Empty => FailureCode::UpstreamEmpty,
+            AttemptErrorKind::NoRoom => FailureCode::Overloaded,
         };
         let is_quota_error = report.is_some_and(|report| {
             [&report.code, &report.kind].into_iter().flatten().any(|word| word == "insufficient_quota")
         });
         Self {
             code,
-            // Waiting does not help if the account's quota is used up.
-            remedy: (is_quota_error && code == FailureCode::UpstreamRateLimited).then_some(Remedy::Change),
+            // Waiting does not help if the account's quota is used up, and an answer without room may be billed again.
+            remedy: ((is_quota_error && code == FailureCode::UpstreamRateLimited)
+                || error.kind == AttemptErrorKind::NoRoom)
+                .then_some(Remedy::Change),
             retry_after: error.retry_after(),
             words: match report {
                 Some(report) => words(error, code, report).map(Box::new),

@@ -21,6 +21,7 @@ mod attempts;
 mod audience;
 mod chat_end;
 mod chats;
+mod embedding;
 mod end_report;
 mod ending;
 #[cfg(test)]
@@ -48,9 +49,12 @@ mod tokens;
 mod withdrawn;
 
 pub use crate::event_log::{ChatGeneration, ChatState, CreateError};
-pub use crate::upstream::{BreakerState, Delivery, KeyStatus, ListedModel, ListedModels, ModelStatus, UpstreamStatus};
+pub use crate::upstream::{
+    AnswerRoom, BreakerState, Delivery, KeyStatus, ListedModel, ListedModels, ModelStatus, NoRoomError, UpstreamStatus,
+};
 pub use attempt_failure::UpstreamMessages;
 pub use audience::OnDisconnect;
+pub use embedding::{AdmittedEmbedding, NewEmbedding};
 pub use following::{FollowError, Following};
 pub use listing::{GenerationPage, Summary};
 pub use log_text::{LogLost, LogTexts, TextSpan};

@@ -173,7 +173,11 @@ impl GenerationMetrics {
             Unit::Seconds,
             metrics.queue_time.clone(),
         );
-        registry.register("tokenrill_tokens", "Tokens of ended generations, by type", metrics.tokens.clone());
+        registry.register(
+            "tokenrill_tokens",
+            "Tokens of ended generations and of embeddings, by type",
+            metrics.tokens.clone(),
+        );
         registry.register(
             "tokenrill_tokens_saved",
             "Estimate of the output tokens that cancellations saved: the recent mean over all callers' answers of the model, or the request's limit if that is less, minus the tokens written",

@@ -73,6 +73,11 @@ impl Metrics {
         }
     }
 
+    /// Counts the tokens of a request for embeddings that has ended.
+    pub fn embedded(&self, input_tokens: u64) {
+        self.generations.tokens.get_or_create(&INPUT).inc_by(input_tokens);
+    }
+
     /// Counts an attempt that ended after `took`. `error_type` is the API's error code of its failure.
     pub fn attempt_ended(
         &self,

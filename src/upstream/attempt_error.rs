@@ -37,6 +37,9 @@ pub enum AttemptErrorKind {
     /// The answer ended normally without content or finish reason.
     #[error("the upstream's answer is empty")]
     Empty,
+    /// The answer arrives whole, and no memory is left for it.
+    #[error("no memory is left for the upstream's answer")]
+    NoRoom,
     /// The upstream refused the output limit under each of its names.
     #[error("the upstream refused every name of the output limit")]
     LimitRefused { status: u16, report: Option<Box<ErrorReport>> },
@@ -88,6 +91,8 @@ pub enum MalformedResponseError {
     Chunk,
     #[error("not a list of models")]
     Models,
+    #[error("not a list of embeddings")]
+    Embeddings,
 }
 
 impl AttemptError {

@@ -13,6 +13,7 @@ mod conversation;
 mod course;
 mod deadlines;
 mod echo;
+mod embeddings;
 mod endpoint;
 mod error_report;
 mod exchange;
@@ -37,11 +38,13 @@ mod upstream_status;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use futures_util::stream::BoxStream;
 use smallvec::SmallVec;
 
-use crate::domain::{ChatRequest, Chunk, FinishReason, Trailer, UsageReport};
+use crate::domain::{ChatRequest, Chunk, EmbeddingRequest, FinishReason, Trailer, UsageReport};
+
+use unsupported_field::UnsupportedFieldError;
 
 pub use alias::{AliasTarget, ModelAlias};
 pub use answer_parser::AnswerParser;
@@ -54,6 +57,7 @@ pub use conversation::ConversationKey;
 pub use course::{AttemptNumber, AttemptReason};
 pub use deadlines::Timeouts;
 pub use echo::without_echo;
+pub use embeddings::{AnswerRoom, EmbeddingTerms, Embeddings, NoRoomError, embed};
 pub use endpoint::{Endpoint, InvalidEndpointError, KeyHeader};
 pub use error_report::{ErrorMessages, ErrorReport, REQUEST_FAULT_CODES};
 pub use first_token::FailedAttempt;
@@ -87,6 +91,18 @@ pub trait Provider: Send + Sync + 'static {
     /// the request to the upstream. An error is the last item. The stream releases the request when the upstream begins
     /// to respond.
     fn attempt(&self, request: &Arc<ChatRequest>, terms: AttemptTerms) -> Answer;
+
+    /// Makes one attempt at embeddings. Sends nothing before the future is polled; dropping it cancels the request.
+    ///
+    /// Default: a failure of an attempt that is not made, for dialects without embeddings.
+    fn embed(
+        &self,
+        _request: &Arc<EmbeddingRequest>,
+        _terms: EmbeddingTerms,
+    ) -> BoxFuture<'static, Result<Embeddings, AttemptError>> {
+        let lacks = UnsupportedFieldError::new("model", "has no embeddings: its upstream's API does not offer them");
+        ready(Err(lacks.into_attempt_error())).boxed()
+    }
 
     /// Returns whether requests have the key of their conversation.
     fn cache_keys(&self) -> CacheKeys {

@@ -64,7 +64,7 @@ impl fmt::Display for ModelListError {
             }
             AttemptErrorKind::Disconnected { cause } => write!(f, "the connection ended: {cause}"),
             AttemptErrorKind::Malformed(MalformedResponseError::EventTooLarge) => f.write_str("the list is too large"),
-            AttemptErrorKind::Malformed(_) | AttemptErrorKind::Empty => {
+            AttemptErrorKind::Malformed(_) | AttemptErrorKind::Empty | AttemptErrorKind::NoRoom => {
                 write!(f, "the response of {} is not a list of models: {}", self.url, self.hint())
             }
         }

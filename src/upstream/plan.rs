@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::conversation::ConversationKey;
 use super::policy::HedgeBudget;
 use super::upstream_server::UpstreamServer;
-use super::{Answer, AttemptTerms, CacheKeys, Provider, UpstreamIdentity};
-use crate::domain::{ChatRequest, FallbackClass, HedgeDelay};
+use super::{Answer, AttemptError, AttemptTerms, CacheKeys, EmbeddingTerms, Embeddings, Provider, UpstreamIdentity};
+use crate::domain::{ChatRequest, EmbeddingRequest, FallbackClass, HedgeDelay};
 
 /// The targets of a request, in the order in which they are tried.
 #[derive(Debug, Clone)]
@@ -124,6 +125,24 @@ impl Target {
                 provider.attempt(&Arc::new(request), terms)
             }
         }
+    }
+}
+
+impl Target {
+    /// Makes one attempt at embeddings with one of the upstream's keys.
+    pub fn embed(
+        &self,
+        key: usize,
+        request: &Arc<EmbeddingRequest>,
+        terms: EmbeddingTerms,
+    ) -> BoxFuture<'static, Result<Embeddings, AttemptError>> {
+        let provider = self.server.provider(key);
+        let Some(parameters) = &self.parameters else { return provider.embed(request, terms) };
+        let mut request = EmbeddingRequest::clone(request);
+        for (name, value) in parameters.iter() {
+            request.fields.set(name, value);
+        }
+        provider.embed(&Arc::new(request), terms)
     }
 }
 

@@ -424,12 +424,9 @@ async fn unknown_path_gets_a_hint_that_openai_sdks_also_show() {
     let service = Service::start().await;
     let base = format!("Set the SDK's base URL to http://{}/v1.", service.address);
     for (method, path, hint) in [
-        (Method::POST, "/chat/completions", format!("Is /v1 missing? {base}")),
         (Method::GET, "/models", format!("Is /v1 missing? {base}")),
         (Method::POST, "/v1/v1/chat/completions", format!("This path contains /v1 twice. {base}")),
-        (Method::POST, "/v1/completions", "Use POST /v1/chat/completions.".to_owned()),
-        (Method::POST, "/v1/responses", "not offered here".to_owned()),
-        (Method::POST, "/v1/embeddings", "not offered here".to_owned()),
+        (Method::POST, "/api/chat", "Use POST /v1/chat/completions.".to_owned()),
     ] {
         let request = service.request(method, path).header(CONTENT_TYPE, "application/json").body("{}");
         let answer = Answer::to(request).await;
@@ -441,6 +438,43 @@ async fn unknown_path_gets_a_hint_that_openai_sdks_also_show() {
             "message": said["detail"], "type": "invalid_request_error", "param": null, "code": "route_not_found",
         });
         assert_eq!(said["error"], error, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn path_that_is_not_offered_gets_a_hint_in_the_dialect_of_its_sdk() {
+    let service = Service::start().await;
+    let base = format!("http://{}", service.address);
+    for (path, hint) in [
+        ("/v1/completions", "Use POST /v1/chat/completions.".to_owned()),
+        ("/v1/assistants/asst_1", "send all messages".to_owned()),
+        ("/v1/threads/t/runs", "send all messages".to_owned()),
+        ("/v1/images/generations", "a model that writes images".to_owned()),
+        ("/v1/audio/speech", "reads or writes audio".to_owned()),
+        ("/v1/files", "as parts of a message".to_owned()),
+        ("/v1/batches", "one by one".to_owned()),
+        ("/v1/moderations", "Ask a model".to_owned()),
+        ("/chat/completions", format!("Is /v1 missing? Set the SDK's base URL to {base}/v1.")),
+        ("/embeddings", format!("Is /v1 missing? Set the SDK's base URL to {base}/v1.")),
+    ] {
+        let request = service.request(Method::POST, path).header(CONTENT_TYPE, "application/json").body("{}");
+        let answer = Answer::to(request).await;
+        assert_eq!((answer.status, answer.header("content-type")), (404, "application/json"), "{path}");
+        let said = answer.json().await;
+        assert_eq!(said["error"]["code"], "route_not_found", "{path}");
+        assert!(said["error"]["message"].as_str().is_some_and(|message| message.contains(&hint)), "{path}: {said}");
+    }
+    for (path, hint) in [
+        ("/v1/complete", "Use POST /v1/messages.".to_owned()),
+        ("/v1/messages/batches", "there are no batches".to_owned()),
+        ("/messages", format!("Is /v1 missing? Set the SDK's base URL to {base}.")),
+    ] {
+        let request = service.request(Method::POST, path).header(CONTENT_TYPE, "application/json").body("{}");
+        let answer = Answer::to(request).await;
+        assert_eq!((answer.status, answer.header("content-type")), (404, "application/json"), "{path}");
+        let said = answer.json().await;
+        assert_eq!((&said["type"], &said["error"]["type"]), (&json!("error"), &json!("not_found_error")), "{path}");
+        assert!(said["error"]["message"].as_str().is_some_and(|message| message.contains(&hint)), "{path}: {said}");
     }
 }
 

@@ -43,3 +43,27 @@ pub const ANSWER: &[ErrorCode] = &[
     ReplicaLost,
     DeadlineExceeded,
 ];
+/// Codes of the operation for embeddings.
+pub const EMBED: &[ErrorCode] = &[
+    ModelRequired,
+    ModelNotFound,
+    ModelUnpriced,
+    RateLimited,
+    TooManyGenerations,
+    BudgetExceeded,
+    TooManyConnections,
+    Overloaded,
+    EventLogUnavailable,
+    ShuttingDown,
+    UpstreamRejected,
+    UpstreamRateLimited,
+    TooLarge,
+    UpstreamUnreachable,
+    UpstreamAuth,
+    UpstreamError,
+    UpstreamDisconnected,
+    UpstreamMalformed,
+    UpstreamOverloaded,
+    UpstreamTimeout,
+    DeadlineExceeded,
+];

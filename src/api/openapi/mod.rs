@@ -23,7 +23,7 @@ use super::wire::table::WIRES;
 use channel_streams::describe_channel_streams;
 use links::describe_links;
 use open_objects::describe_open_objects;
-use paths::{CHANNEL_NAME, EVENTS, pointer, set};
+use paths::{CHANNEL_NAME, EMBEDDINGS, EVENTS, pointer, set};
 use refusals::describe_refusals;
 use requests::describe_requests;
 use security::describe_security;
@@ -120,9 +120,9 @@ fn describe_allowances(document: &mut Value) {
         .iter()
         .map(|(name, description)| (name.clone(), json!({"description": description, "schema": {"type": "string"}})));
     set(document, "/components", "headers", headers.collect());
-    for wire in &WIRES {
-        let (path, method) = wire.operation();
-        let count = match wire.rate_limits {
+    let of_wires = WIRES.iter().map(|wire| (wire.operation(), wire.rate_limits));
+    for ((path, method), rate_limits) in of_wires.chain([(EMBEDDINGS, RateLimitHeaders::AndOpenAi)]) {
+        let count = match rate_limits {
             RateLimitHeaders::Standard => NATIVE.len(),
             RateLimitHeaders::AndOpenAi => all.len(),
         };

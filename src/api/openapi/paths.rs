@@ -9,6 +9,7 @@ pub const TICKETS: (&str, &str) = ("/v1/tickets", "post");
 pub const PUBLISH: (&str, &str) = ("/v1/channels/{name}/events", "post");
 pub const SUBSCRIBE: (&str, &str) = ("/v1/channels/{name}/events", "get");
 pub const RENDER: (&str, &str) = ("/v1/prompts/{id}/render", "post");
+pub const EMBEDDINGS: (&str, &str) = ("/v1/embeddings", "post");
 pub const CHANNEL: (&str, &str) = ("/v1/channels/{name}", "get");
 
 /// The pattern of a channel's name.

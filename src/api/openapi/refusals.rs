@@ -13,8 +13,8 @@ use super::super::problem::{ErrorCode, FieldError, ProblemBody};
 use super::super::wire::port::RefusalFormat;
 use super::super::wire::responses::REFERENCES;
 use super::super::wire::table::{WIRES, WireEntry};
-use super::code_groups::BODY;
-use super::paths::{CHANNEL, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
+use super::code_groups::{BODY, EMBED};
+use super::paths::{CHANNEL, EMBEDDINGS, EVENTS, INSPECT, LIST, PUBLISH, RENDER, SUBSCRIBE, TICKETS, pointer, set};
 use super::security::access;
 
 /// Codes of an operation that requires a credential.
@@ -71,6 +71,7 @@ const REFUSALS: &[OperationRefusals] = &[
         &[&[ChatIdGuessable, HistoryLost, UnsupportedMediaType, EventLogUnavailable]],
     ),
     (("/v1/ui/chat/{chat_id}", "get"), &[&[HistoryLost, Overloaded, EventLogUnavailable]]),
+    (EMBEDDINGS, &[BODY, EMBED]),
     (("/v1/models", "get"), &[]),
     (("/v1/models/{id}", "get"), &[&[ModelNotFound]]),
     (("/healthz", "get"), &[]),
@@ -133,6 +134,10 @@ fn example_problem(code: ErrorCode, operation: (&str, &str)) -> ProblemBody {
                 pointer: "/messages/0/role".into(),
                 detail: "must be one of system, developer, user, assistant, tool, function".into(),
             }]
+        }
+        InvalidRequest if operation == EMBEDDINGS => {
+            let detail = "is missing: send a string or a list of strings or tokens".to_owned();
+            vec![FieldError { pointer: "/input".to_owned(), detail }]
         }
         InvalidRequest if operation == PUBLISH || operation == RENDER => {
             vec![FieldError { pointer: String::new(), detail: "must have data, and no unknown fields".into() }]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::paths::{CHANNEL_NAME, PUBLISH, RENDER, TICKETS, pointer, set};
+use super::paths::{CHANNEL_NAME, EMBEDDINGS, PUBLISH, RENDER, TICKETS, pointer, set};
 use crate::domain::{CHAT_PARAMETERS, EventName, FieldKind};
 
 /// The fields that chat completions and generations have in common.
@@ -144,6 +144,18 @@ pub fn describe_requests(document: &mut Value) {
     // The path's example is the prompt `summarise`, so only its variables fit.
     let renderings = renderings.filter(|(name, _)| name == "summarise").collect::<Map<_, _>>();
     set_examples(document, RENDER, renderings.into());
+    let embeddings = json!({
+        "text": {"summary": "One text", "value": {"model": "demo", "input": "A text"}},
+        "texts": {"summary": "Several texts, short vectors in base64", "value": {"model": "demo", "input": ["One text", "Another"], "dimensions": 8, "encoding_format": "base64"}},
+        "tokens": {"summary": "Tokens in place of texts", "value": {"model": "demo", "input": [[9906, 1917], [15339]]}},
+    });
+    set_examples(document, EMBEDDINGS, embeddings);
+    // The model's server decides about an empty text among others.
+    let list = |items: Value| json!({"type": "array", "minItems": 1, "items": items});
+    let tokens = || json!({"type": "array", "items": {"type": "integer", "minimum": 0}});
+    let mut inputs = vec![json!({"type": "string", "minLength": 1}), list(json!({"type": "string"})), list(tokens())];
+    inputs.push(list(json!({"type": "integer", "minimum": 0})));
+    set(document, "/components/schemas/EmbeddingsBody/properties", "input", json!({"anyOf": inputs}));
     // The scopes of a ticket depend on its resource, and the type of `data` on `encoding`.
     let scopes = |resource: &str, scopes: [&str; 2]| json!({"properties": {"resource": {"const": resource}, "scopes": {"type": ["array", "null"], "items": {"enum": scopes}}}});
     let mut channel = scopes("channel", ["subscribe", "publish"]);

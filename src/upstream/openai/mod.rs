@@ -8,6 +8,7 @@ mod choice;
 mod chunk;
 mod chunk_piece;
 mod completion;
+mod embeddings;
 mod event;
 mod message;
 mod model_list;
@@ -39,10 +40,10 @@ use super::exchange::{Exchange, read_to_end};
 use super::transport::{ConnectionTerms, Response, TransportBuildError, TransportBuilder, UpstreamRequest};
 use super::unsupported_field::UnsupportedFieldError;
 use super::{
-    Answer, AttemptError, AttemptErrorKind, AttemptTerms, CacheKeys, Delivery, ListedModel, Provider, ReportTerms,
-    Signals, UpstreamIdentity,
+    Answer, AttemptError, AttemptErrorKind, AttemptTerms, CacheKeys, Delivery, EmbeddingTerms, Embeddings, ListedModel,
+    Provider, ReportTerms, Signals, UpstreamIdentity,
 };
-use crate::domain::ChatRequest;
+use crate::domain::{ChatRequest, EmbeddingRequest};
 
 pub use completion::read_completion;
 pub use reader::AnswerReader;
@@ -65,6 +66,8 @@ struct OpenAiUpstream {
     chat: UpstreamRequest,
     /// Like `chat`, for a whole answer.
     whole_chat: UpstreamRequest,
+    /// The request for embeddings, without its body.
+    embeddings: UpstreamRequest,
     terms: ChatTerms,
     refused_fields: RefusedFields,
     endpoint: Endpoint,
@@ -95,18 +98,21 @@ impl OpenAi {
         transports: &TransportBuilder,
     ) -> Result<Self, TransportBuildError> {
         let identity = UpstreamIdentity::new(name, &endpoint.url("/chat/completions"));
-        let chat = |accept: &'static str| {
+        let post = |path: &str, accept: &'static str| {
             let headers = [(CONTENT_TYPE, "application/json"), (ACCEPT, accept)];
             let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
-            endpoint.request(Method::POST, "/chat/completions", headers)
+            endpoint.request(Method::POST, path, headers)
         };
-        let (chat, whole_chat) = (chat("text/event-stream")?, chat("application/json")?);
+        let chat = post("/chat/completions", "text/event-stream")?;
+        let whole_chat = post("/chat/completions", "application/json")?;
+        let embeddings = post("/embeddings", "application/json")?;
         let exchange = Exchange { transport: transports.build(chat.url(), connections)?, reports };
         Ok(Self(Arc::new(OpenAiUpstream {
             identity,
             exchange,
             chat,
             whole_chat,
+            embeddings,
             terms,
             refused_fields: RefusedFields::default(),
             endpoint,
@@ -207,6 +213,14 @@ impl Provider for OpenAi {
                    }
                    drain(response).await;
                })
+    }
+
+    fn embed(
+        &self,
+        request: &Arc<EmbeddingRequest>,
+        terms: EmbeddingTerms,
+    ) -> BoxFuture<'static, Result<Embeddings, AttemptError>> {
+        Arc::clone(&self.0).embed(Arc::clone(request), terms).boxed()
     }
 
     fn cache_keys(&self) -> CacheKeys {

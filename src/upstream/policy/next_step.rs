@@ -84,6 +84,8 @@ impl FailureVerdict {
             AttemptErrorKind::Reported(report) if report.is_request_fault() => Self::of_request(Some(report)),
             AttemptErrorKind::Reported(report) if is_about_money(report) => Self::of_money(None),
             AttemptErrorKind::Reported(_) => Self::new(NextStep::SameKey { wait: None }, AttemptHealth::Failure),
+            // Another target's answer would have no room either.
+            AttemptErrorKind::NoRoom => Self::of_request(None),
             // The operator's limit is at fault.
             AttemptErrorKind::LimitRefused { .. } => Self::new(NextStep::OtherTarget, AttemptHealth::Success),
             // Only the dialect of this target cannot say it, and nothing was sent.

@@ -3,7 +3,9 @@
 
 mod anthropic_sdks;
 mod browsers;
+mod documented;
 mod field;
+mod frameworks;
 mod openai_sdks;
 mod real_clients;
 mod schemathesis;

@@ -33,6 +33,7 @@ use super::port::{
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::caller::Caller;
 use crate::api::connection_record::ConnectionKind;
+use crate::api::not_offered::{UnknownPathDialect, dialect_of_unknown};
 use crate::api::openapi::code_groups::{ANSWER, BODY, START};
 use crate::api::parsed_request::ParsedRequest;
 use crate::api::problem::{ErrorCode, Problem, ProblemBody};
@@ -93,7 +94,8 @@ impl Wire for Messages {
     }
 
     fn writes_errors_of(path: &str) -> bool {
-        path == Self::PATH || path.strip_prefix(Self::PATH).is_some_and(|below| below.starts_with('/'))
+        let is_served = path.strip_prefix(Self::PATH).is_some_and(|below| below.is_empty() || below.starts_with('/'));
+        is_served || dialect_of_unknown(path) == UnknownPathDialect::Anthropic
     }
 
     fn refusal(problem: ProblemBody, format: RefusalFormat) -> RefusalBody {

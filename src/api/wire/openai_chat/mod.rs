@@ -31,6 +31,7 @@ pub use error::refusal;
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::caller::Caller;
 use crate::api::connection_record::ConnectionKind;
+use crate::api::not_offered::{UnknownPathDialect, dialect_of_unknown};
 use crate::api::openapi::code_groups::{ANSWER, BODY, START};
 use crate::api::parsed_request::ParsedRequest;
 use crate::api::problem::{ErrorCode, Problem, ProblemBody};
@@ -91,7 +92,8 @@ impl Wire for OpenAiChat {
     }
 
     fn writes_errors_of(path: &str) -> bool {
-        path == Self::PATH || path == "/v1/models" || path.starts_with("/v1/models/")
+        let is_served = matches!(path, "/v1/chat/completions" | "/v1/embeddings" | "/v1/models");
+        is_served || path.starts_with("/v1/models/") || dialect_of_unknown(path) == UnknownPathDialect::OpenAi
     }
 
     fn refusal(problem: ProblemBody, format: RefusalFormat) -> RefusalBody {
