@@ -5470,7 +5470,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -5488,7 +5488,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Forbidden */
@@ -5506,7 +5506,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Not Found */
@@ -5524,7 +5524,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Request Timeout */
@@ -5542,7 +5542,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Conflict */
@@ -5560,7 +5560,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Gone */
@@ -5578,7 +5578,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Payload Too Large */
@@ -5596,7 +5596,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unsupported Media Type */
@@ -5614,7 +5614,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -5632,7 +5632,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unprocessable Entity */
@@ -5650,7 +5650,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Too Many Requests */
@@ -5668,7 +5668,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -5686,7 +5686,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Bad Gateway */
@@ -5704,7 +5704,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -5722,7 +5722,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Gateway Timeout */
@@ -5740,7 +5740,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
         };
@@ -5774,7 +5774,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -5784,7 +5784,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Forbidden */
@@ -5794,7 +5794,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Not Found */
@@ -5804,7 +5804,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Request Timeout */
@@ -5814,7 +5814,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Payload Too Large */
@@ -5824,7 +5824,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unsupported Media Type */
@@ -5834,7 +5834,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -5844,7 +5844,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Too Many Requests */
@@ -5854,7 +5854,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -5864,7 +5864,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -5874,7 +5874,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
         };
@@ -5916,7 +5916,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -5926,7 +5926,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Forbidden */
@@ -5936,7 +5936,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Not Found */
@@ -5946,7 +5946,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Gone */
@@ -5956,7 +5956,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -5966,7 +5966,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Too Many Requests */
@@ -5976,7 +5976,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -5986,7 +5986,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -5996,7 +5996,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
         };
@@ -6032,7 +6032,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -6042,7 +6042,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Forbidden */
@@ -6052,7 +6052,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Not Found */
@@ -6062,7 +6062,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unsupported Media Type */
@@ -6072,7 +6072,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -6082,7 +6082,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -6092,7 +6092,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -6102,7 +6102,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
         };
@@ -6138,7 +6138,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -6148,7 +6148,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Forbidden */
@@ -6158,7 +6158,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Not Found */
@@ -6168,7 +6168,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Gone */
@@ -6178,7 +6178,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unsupported Media Type */
@@ -6188,7 +6188,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -6198,7 +6198,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -6208,7 +6208,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -6218,7 +6218,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
         };
@@ -6226,7 +6226,7 @@ export interface operations {
     list_response_input_items: {
         parameters: {
             query?: {
-                /** @description The most items; default 20 */
+                /** @description The most items */
                 limit?: number;
                 /** @description `asc`: oldest first, or `desc`, which is the default */
                 order?: "asc" | "desc";
@@ -6261,7 +6261,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -6271,7 +6271,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Forbidden */
@@ -6281,7 +6281,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Not Found */
@@ -6291,7 +6291,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Gone */
@@ -6301,7 +6301,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -6311,7 +6311,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -6321,7 +6321,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -6331,7 +6331,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ResponseEvent"];
+                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
                 };
             };
         };

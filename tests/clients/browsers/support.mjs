@@ -308,6 +308,34 @@ export class Pages {
     return `${this.url}/readme`;
   }
 
+  /** The component of the documentation of `useChat`, as it stands there but for the address and the model. */
+  async documentedChat(service) {
+    const documentation = await readFile(here("../../../docs/clients/use-chat.md"), "utf8");
+    const component = /```jsx\n([\s\S]*?)```/.exec(documentation)[1].replaceAll("http://127.0.0.1:8080", service).replace('"demo"', '"m"');
+    const mount = `
+      import { createElement, StrictMode } from "react";
+      import { createRoot } from "react-dom/client";
+      const saved = JSON.parse(localStorage.getItem("documented") ?? "[]");
+      const root = createRoot(document.body.appendChild(document.createElement("div")));
+      root.render(createElement(StrictMode, null, createElement(Chat, { id: "documented-chat-of-the-suite", saved })));
+    `;
+    const contents = component + mount;
+    return this.#serveChat("/documented", { stdin: { contents, resolveDir: here("."), loader: "jsx" } });
+  }
+
+  /** The page with `useChat`. In React's development build, in which StrictMode mounts twice. */
+  async chat() {
+    return this.#serveChat("/chat", { entryPoints: [here("chat_page.jsx")] });
+  }
+
+  async #serveChat(path, options) {
+    const define = { "process.env.NODE_ENV": '"development"' };
+    const script = (await bundle({ ...options, jsx: "automatic", define })).replaceAll("</script", "<\\/script");
+    const body = `<body></body><script type="module">${script}</script>`;
+    this.served.set(path, `<!doctype html><meta charset="utf-8"><title>chat</title>${body}`);
+    return this.url + path;
+  }
+
   stop() {
     this.server.closeAllConnections();
     this.server.close();

@@ -31,6 +31,16 @@ async fn chromium_passes_the_browser_suite_over_two_replicas() {
 }
 
 #[tokio::test]
+async fn use_chat_in_chromium_passes_its_suite() {
+    suite("chat.mjs", &["chromium"]).await;
+}
+
+#[tokio::test]
+async fn use_chat_in_firefox_passes_its_suite() {
+    suite("chat.mjs", &["firefox"]).await;
+}
+
+#[tokio::test]
 async fn two_browsers_on_one_answer_pass_their_suite() {
     suite("two.mjs", &[]).await;
 }

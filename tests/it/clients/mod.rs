@@ -8,6 +8,7 @@ mod field;
 mod frameworks;
 mod openai_sdks;
 mod real_clients;
+mod responses_sdks;
 mod schemathesis;
 
 use std::fs;

@@ -18,7 +18,7 @@ use crate::api::connection_record::ConnectionKind;
 use crate::api::connections::Arrival;
 use crate::api::held_json::{held_json, json_response};
 use crate::api::problem::Problem;
-use crate::api::query::{ApiQuery, QueryParameters};
+use crate::api::query::{ApiQuery, PageLimit, QueryParameters};
 use crate::api::sse::event_stream;
 use crate::api::state::Api;
 use crate::domain::{EventPosition, GenerationId};
@@ -71,10 +71,10 @@ impl QueryParameters for RetrieveQuery {
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ItemsQuery {
-    /// The most items; default 20
+    /// The most items
     #[serde(default)]
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    #[param(inline)]
+    limit: PageLimit<20, 100>,
     /// `asc`: oldest first, or `desc`, which is the default
     #[serde(default)]
     #[param(inline)]
@@ -99,13 +99,6 @@ pub enum ItemOrder {
 impl QueryParameters for ItemsQuery {
     fn accepted() -> String {
         "limit, order (asc or desc) and after".to_owned()
-    }
-
-    fn check(&self) -> Result<(), &'static str> {
-        match self.limit {
-            Some(0 | 101..) => Err("limit must be from 1 to 100."),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -222,7 +215,7 @@ pub async fn input_items(
         None => 0,
         Some(after) => items.iter().position(|item| item["id"] == after.as_str()).map_or(items.len(), |at| at + 1),
     };
-    let page: Vec<Value> = items.iter().skip(first).take(limit.unwrap_or(20) as usize).cloned().collect();
+    let page: Vec<Value> = items.iter().skip(first).take(limit.get()).cloned().collect();
     let id_of = |item: Option<&Value>| item.map(|item| item["id"].clone());
     let list = json!({
         "object": "list", "first_id": id_of(page.first()), "last_id": id_of(page.last()),
