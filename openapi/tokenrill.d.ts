@@ -1497,19 +1497,16 @@ export interface components {
              *     stops the model.
              */
             grace_ms?: number | null;
-            /**
-             * Format: int32
-             * @description The maximum tokens of the answer. Required for an answer.
-             */
+            /** @description The maximum tokens of the answer. Required for an answer. */
             max_tokens?: number | null;
             /** @description Messages. Their blocks may be any that Anthropic's API has; the schema describes those of text. */
             messages: {
-                /** @enum {unknown} */
-                role: "user" | "assistant" | "system";
+                /** @example user */
+                role: string;
                 content: string | {
-                    /** @constant */
-                    type: "text";
-                    text: string;
+                    /** @example text */
+                    type: string;
+                    text?: string | null;
                 }[];
             }[];
             /**
@@ -5421,8 +5418,8 @@ export interface operations {
             header?: {
                 /** @description A unique key for this request, so that a retry starts no second generation: 1 to 255 visible ASCII characters */
                 "Idempotency-Key"?: string;
-                /** @description How many milliseconds the generation continues without a viewer; the field `grace_ms` takes precedence */
-                "Tokenrill-Grace-Ms"?: number;
+                /** @description Same as the field `grace_ms`, which takes precedence */
+                "Tokenrill-Grace-Ms"?: string;
             };
             path?: never;
             cookie?: never;

@@ -22,7 +22,6 @@ use super::task::{self, Work};
 use super::tokens::TokenCounter;
 use crate::domain::{
     ChatRequest, Claim, EventPosition, FailureCode, GenerationId, OnUpstreamFailure, Principal, Sequence, Start,
-    Timestamp,
 };
 use crate::event_log::{CreateError, Created, EventLog, LogTerms, LogUnavailable, ViewerLease, Writer};
 use crate::limits::{Allowance, Limiter, Permit, RequestPermit, Spender};
@@ -102,28 +101,20 @@ impl Generations {
 
     /// Starts a generation, or joins the one that its claim names. Its log is created before the upstream request is
     /// sent, and its first viewer counts from here on.
-    pub async fn start(&self, new: NewGeneration) -> Result<StartedGeneration, StartError> {
+    pub async fn start(&self, mut new: NewGeneration) -> Result<StartedGeneration, StartError> {
         let inner = &self.0;
         if self.is_draining() {
             return Err(StartError::Draining);
         }
         let plan = inner.plan(&new)?;
-        let messages_form = new.messages_form.map(Arc::new);
-        let mut request = ChatRequest { messages_form, ..ChatRequest::new(plan.model.to_string(), new.fields) };
+        let messages_form = new.messages_form.take().map(Arc::new);
+        let mut request =
+            ChatRequest { messages_form, ..ChatRequest::new(plan.model.to_string(), std::mem::take(&mut new.fields)) };
         let prompt = Arc::new(request.prompt());
-        let (Permit { id, slot, reservations }, reserved, cost) =
-            inner.admit(&new.spender, (&plan, &mut request), &prompt, (new.wait_policy, new.request)).await?;
-        let start = Arc::new(Start {
-            generation: id,
-            owner: new.owner,
-            model: request.model.clone(),
-            created_at: Timestamp::now(),
-            prompt: new.prompt,
-            metadata: new.metadata,
-            usage: new.usage,
-            notes: new.notes,
-            chat: new.chat.map(|turn| turn.chat),
-        });
+        let (Permit { id, slot, reservations }, reserved, cost) = inner
+            .admit(&new.spender, (&plan, &mut request), &prompt, (new.wait_policy, std::mem::take(&mut new.request)))
+            .await?;
+        let start = Arc::new(new.take_start(id, &request.model));
         let grace = new.grace.unwrap_or(inner.terms.grace).min(inner.terms.grace);
         let on_disconnect = new.on_disconnect.unwrap_or(inner.terms.on_disconnect);
         // A client that reconnects within the grace needs the tokens so far, and only a streamed answer has them.

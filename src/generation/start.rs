@@ -6,8 +6,8 @@ use super::audience::OnDisconnect;
 use super::following::{FollowError, Following};
 use super::storage::Storage;
 use crate::domain::{
-    AllowedModels, ChatTurn, Claim, MessagesForm, Metadata, Notes, OnUpstreamFailure, Principal, PromptReference,
-    RequestId, TooMuch, UsageRequest,
+    AllowedModels, ChatTurn, Claim, GenerationId, MessagesForm, Metadata, Notes, OnUpstreamFailure, Principal,
+    PromptReference, RequestId, Start, Timestamp, TooMuch, UsageRequest,
 };
 use crate::event_log::{ClaimError, CreateError};
 use crate::json::JsonObject;
@@ -49,6 +49,23 @@ pub struct NewGeneration {
     /// `None`: the default of the settings, which is also the maximum.
     pub grace: Option<Duration>,
     pub request_id: RequestId,
+}
+
+impl NewGeneration {
+    /// Takes what the first entry of the log holds.
+    pub(super) fn take_start(&mut self, generation: GenerationId, model: &str) -> Start {
+        Start {
+            generation,
+            owner: self.owner.clone(),
+            model: model.to_owned(),
+            created_at: Timestamp::now(),
+            prompt: self.prompt.take(),
+            metadata: std::mem::take(&mut self.metadata),
+            usage: self.usage,
+            notes: self.notes.take(),
+            chat: self.chat.map(|turn| turn.chat),
+        }
+    }
 }
 
 /// A started generation, followed by the viewer that requested it.

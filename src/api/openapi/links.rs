@@ -20,6 +20,11 @@ pub fn describe_links(document: &mut Value) {
     for ((path, method), status) in WIRES.iter().flat_map(|wire| [200, 202].map(|status| (wire.operation(), status))) {
         set(document, &pointer(path, method, &format!("/responses/{status}")), "links", links.clone());
     }
+    let of_response = ["retrieve_response", "cancel_response", "delete_response", "list_response_input_items"];
+    for operation in of_response {
+        let link = json!({"operationId": operation, "parameters": {"id": "$response.body#/id"}});
+        set(document, &pointer("/v1/responses", "post", "/responses/200/links"), operation, link);
+    }
     let show = json!({"operationId": "show_prompt", "parameters": {"id": "$response.body#/data/0/id"}});
     set(document, &pointer("/v1/prompts", "get", "/responses/200"), "links", json!({"show_prompt": show}));
     let close = json!({"operationId": "close_connection", "parameters": {"id": "$response.body#/data/0/id"}});

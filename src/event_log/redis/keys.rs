@@ -55,8 +55,9 @@ impl Keys {
 
     /// Returns the key of a chat, by the digest of its caller and its id.
     pub fn chat(&self, owner: &Principal, chat: ChatKey) -> String {
-        let chat: String = chat.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        let digest = digest(owner, &["chat", &chat]);
+        let parts: Vec<_> = chat.as_bytes().iter().map(u8::to_string).collect();
+        let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+        let digest = digest(owner, &parts);
         let tag = digest.get(..2).unwrap_or_default();
         format!("{}:{{{tag}}}:c:{digest}", self.prefix)
     }

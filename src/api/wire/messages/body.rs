@@ -51,8 +51,8 @@ pub fn describe(document: &mut Value) {
     });
     let block = json!({
         "type": "object",
-        "required": ["type", "text"],
-        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+        "required": ["type"],
+        "properties": {"type": {"type": "string", "minLength": 1, "example": "text"}, "text": {"type": ["string", "null"]}},
     });
     let messages = json!({
         "description": "Messages. Their blocks may be any that Anthropic's API has; the schema describes those of text.",
@@ -62,7 +62,7 @@ pub fn describe(document: &mut Value) {
             "type": "object",
             "required": ["role", "content"],
             "properties": {
-                "role": {"enum": ["user", "assistant", "system"]},
+                "role": {"type": "string", "minLength": 1, "example": "user"},
                 "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": block}]},
             },
         },
@@ -87,7 +87,15 @@ pub fn describe(document: &mut Value) {
         "required": ["type"],
         "properties": {"type": {"type": "string", "minLength": 1, "example": "auto"}, "name": {"type": ["string", "null"]}},
     });
-    for (name, schema) in [("system", system), ("messages", messages), ("tools", tools), ("tool_choice", choice)] {
+    let max_tokens = json!({"description": "The maximum tokens of the answer. Required for an answer.", "type": ["integer", "null"], "minimum": 1});
+    let properties = [
+        ("max_tokens", max_tokens),
+        ("system", system),
+        ("messages", messages),
+        ("tools", tools),
+        ("tool_choice", choice),
+    ];
+    for (name, schema) in properties {
         set(document, "/components/schemas/NewMessage/properties", name, schema);
     }
     let message = |stream: bool| json!({"model": "demo?tokens=5&rate=max", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}], "stream": stream});

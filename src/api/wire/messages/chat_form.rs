@@ -116,7 +116,8 @@ fn check_kinds(body: &JsonObject, errors: &mut Vec<FieldError>) {
             choice.text("type").is_some() && choice.present("name").is_none_or(|name| name.as_text().is_some())
         })
     };
-    let checks: [KindCheck<'_>; 4] = [
+    let checks: [KindCheck<'_>; 5] = [
+        ("stream", "must be true or false", &|json| ["true", "false"].contains(&json)),
         ("system", "must be a text or a list of blocks", &|json| json.starts_with('"') || are_objects(json)),
         ("tools", "must be a list of tools: objects with a name, and an input_schema that is an object", &are_tools),
         ("tool_choice", "must be an object with a type, and a name that is a text", &is_choice),
@@ -156,7 +157,13 @@ fn messages(body: &JsonObject, errors: &mut Vec<FieldError>) -> ChatMessages {
             Some(message) if message.text("role").is_none_or(RawText::is_empty) => {
                 errors.push(error(&format!("/messages/{at}/role"), "must be a string such as \"user\""));
             }
-            Some(message) => chat.add(message, &format!("messages[{at}]")),
+            Some(message) => match wrong_content(message) {
+                Some(place) => errors.push(error(
+                    &format!("/messages/{at}/content{place}"),
+                    "must be a text or a list of blocks with a type, and a text if that is the type",
+                )),
+                None => chat.add(message, &format!("messages[{at}]")),
+            },
             None => errors.push(error(&format!("/messages/{at}"), "must be an object")),
         }
         if errors.len() >= MOST_ERRORS {
@@ -164,6 +171,22 @@ fn messages(body: &JsonObject, errors: &mut Vec<FieldError>) -> ChatMessages {
         }
     }
     chat
+}
+
+/// Returns the place of content that is no text and no block.
+fn wrong_content(message: &Object) -> Option<String> {
+    let is_block = |block: &Tree| {
+        block.as_object().is_some_and(|block| {
+            let text = block.present("text");
+            block.text("type").is_some_and(|kind| kind != "text" || text.is_some())
+                && text.is_none_or(|text| text.as_text().is_some())
+        })
+    };
+    match message.present("content") {
+        Some(Tree::Text(_)) => None,
+        Some(Tree::Array(blocks)) => blocks.iter().position(|block| !is_block(block)).map(|at| format!("/{at}")),
+        _ => Some(String::new()),
+    }
 }
 
 const MOST_ERRORS: usize = 16;
@@ -310,6 +333,11 @@ mod tests {
             (json!({"max_tokens": 0, "messages": []}), vec!["/max_tokens", "/messages"]),
             (json!({"max_tokens": 1}), vec!["/messages"]),
             (json!({"max_tokens": 1, "messages": [{"content": "a"}, 5]}), vec!["/messages/0/role", "/messages/1"]),
+            (json!({"max_tokens": 1, "messages": [{"role": "user"}]}), vec!["/messages/0/content"]),
+            (
+                json!({"max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}),
+                vec!["/messages/0/content/0"],
+            ),
         ] {
             assert_eq!(converted(&body).map(drop), Err(pointers.into_iter().map(str::to_owned).collect()), "{body}");
         }

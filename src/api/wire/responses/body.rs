@@ -62,7 +62,7 @@ pub fn describe(document: &mut Value) {
     });
     let input = json!({
         "description": "A text, or a list of items. Items may be any that docs/responses.md names; the schema describes messages. Required unless there is a prompt or previous_response_id.",
-        "anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "minItems": 1, "items": item}],
+        "anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": item}],
     });
     let tools = json!({
         "description": "Functions that the model may call.",

@@ -130,9 +130,7 @@ fn check_kinds(fields: &JsonObject) -> Result<(), Problem> {
             return Err(unsupported::invalid(&format!("/{name}"), "must be a text"));
         }
     }
-    for name in ["stream_options"] {
-        object(fields, name)?;
-    }
+    object(fields, "stream_options")?;
     if value(fields, "max_tool_calls")?.is_some_and(|most| most.as_u64().is_none()) {
         return Err(unsupported::invalid("/max_tool_calls", "must be a whole number"));
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::output_items::{ContentKind, ContentPart, ItemKind, ItemState, ItemStatus, OutputItem, write_summary};
+use super::chunk_details::{citations, logprobs_of};
+use super::output_items::{ContentKind, ItemKind, ItemState, ItemStatus, OutputItem, OutputPart, write_summary};
 use super::response_events::{EventNumbers, ResponseEvents, write_index};
 use super::response_notes::echo_of;
 use super::response_object::{ResponseState, write_response};
@@ -13,7 +13,7 @@ use crate::api::wire::encoder::{Encoder, Notice};
 use crate::api::wire::frames::{Frames, SseBlock};
 use crate::api::wire::openai_chat::encoder::BlockIds;
 use crate::api::wire::retry::Retry;
-use crate::domain::{Chunk, Done, Entry, Escaped, Event, EventId, Part, Start, Usage};
+use crate::domain::{Chunk, Entry, Escaped, Event, EventId, Part, Start, Usage};
 use crate::generation::TextSpan;
 
 /// Encodes the first choice of an answer. What is kept of its items are ids, names and spans of the log.
@@ -108,7 +108,7 @@ impl ResponsesEncoder {
         if is_new {
             self.end_part(at, events);
             if let Some(ItemKind::Message(parts)) = self.items.get_mut(at).map(|item| &mut item.kind) {
-                parts.push(ContentPart { kind, span, annotations: Vec::new() });
+                parts.push(OutputPart { kind, span, annotations: Vec::new() });
             }
         }
         let Some((item, content)) = self.message(at) else { return };
@@ -201,9 +201,8 @@ impl ResponsesEncoder {
 
     /// Adds the citations of a delta to the part that they follow.
     fn annotations(&mut self, delta_json: &str, events: &mut ResponseEvents<'_>) {
-        let Ok(delta) = serde_json::from_str::<AnnotatedDelta>(delta_json) else { return };
         let Some(at) = self.open else { return };
-        for annotation in delta.annotations.iter().filter_map(url_citation) {
+        for annotation in citations(delta_json) {
             let Some(ItemKind::Message(parts)) = self.open_kind() else { return };
             let Some(part) = parts.last_mut().filter(|part| part.kind == ContentKind::Text) else { return };
             part.annotations.push(annotation.clone());
@@ -328,38 +327,6 @@ impl ResponsesEncoder {
     }
 }
 
-/// The citations of a delta in OpenAI's form.
-#[derive(Deserialize)]
-struct AnnotatedDelta {
-    #[serde(default)]
-    annotations: Vec<Value>,
-}
-
-/// Returns a citation of a page in the form of this API.
-fn url_citation(annotation: &Value) -> Option<Value> {
-    let mut members = annotation.get("url_citation")?.as_object()?.clone();
-    members.insert("type".to_owned(), "url_citation".into());
-    Some(Value::Object(members))
-}
-
-/// Returns the log probabilities of a fragment in the form of this API.
-fn logprobs_of(json: Option<&str>) -> Value {
-    let logprobs = json.and_then(|json| serde_json::from_str::<Value>(json).ok());
-    logprobs
-        .and_then(|mut logprobs| logprobs.get_mut("content").map(Value::take))
-        .filter(Value::is_array)
-        .unwrap_or_else(|| Value::Array(Vec::new()))
-}
-
-/// Returns the state of a complete answer.
-fn state_of(done: &Done) -> ResponseState {
-    match done.finish.first().map_or("stop", |finish| &*finish.reason) {
-        "length" => ResponseState::Incomplete("max_output_tokens"),
-        "content_filter" => ResponseState::Incomplete("content_filter"),
-        _ => ResponseState::Completed,
-    }
-}
-
 impl Encoder for ResponsesEncoder {
     fn entry(&mut self, entry: &Entry, frames: &mut Frames) {
         let generation = self.start.generation;
@@ -381,7 +348,7 @@ impl Encoder for ResponsesEncoder {
                 self.finish(failed, None, &mut events);
                 (self.items, self.open, self.state) = (Vec::new(), None, ResponseState::InProgress);
             }
-            Event::Done(done) => self.finish(state_of(done), Some(done.usage), &mut events),
+            Event::Done(done) => self.finish(ResponseState::of_answer(done), Some(done.usage), &mut events),
             Event::Cancelled(cancelled) => {
                 self.finish(ResponseState::Cancelled, Some(cancelled.usage), &mut events);
             }

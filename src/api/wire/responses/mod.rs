@@ -2,6 +2,7 @@
 
 mod body;
 mod chat_fields;
+mod chunk_details;
 mod earlier;
 pub mod encoder;
 mod input_items;
@@ -151,7 +152,7 @@ impl Wire for Responses {
     tag = "openai",
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "A unique key for this request, so that a retry starts no second generation: 1 to 255 visible ASCII characters"),
-        ("Tokenrill-Grace-Ms" = Option<u64>, Header, description = "How many milliseconds the generation continues without a viewer; the field `grace_ms` takes precedence"),
+        ("Tokenrill-Grace-Ms" = Option<String>, Header, description = "Same as the field `grace_ms`, which takes precedence"),
     ),
     request_body = ResponsesBody,
     responses(

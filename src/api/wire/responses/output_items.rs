@@ -31,14 +31,14 @@ pub enum ItemStatus {
 
 #[derive(Debug)]
 pub enum ItemKind {
-    Message(Vec<ContentPart>),
+    Message(Vec<OutputPart>),
     Reasoning(TextSpan),
     Call { index: u32, id: Option<Escaped>, name: Option<Escaped>, arguments: Option<TextSpan> },
 }
 
 /// A part of a message.
 #[derive(Debug)]
-pub struct ContentPart {
+pub struct OutputPart {
     pub kind: ContentKind,
     pub span: TextSpan,
     pub annotations: Vec<Value>,
@@ -127,7 +127,7 @@ impl OutputItem {
     }
 }
 
-impl ContentPart {
+impl OutputPart {
     pub fn write(&self, block: &mut SseBlock<'_>) {
         match self.kind {
             ContentKind::Text => {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::Start;
+use crate::domain::{Notes, Start};
 
 /// The request of a response.
 #[derive(Serialize, Deserialize, Default)]
@@ -31,5 +31,5 @@ impl ResponseNotes {
 
 /// Returns the members of the request that a response repeats.
 pub fn echo_of(start: &Start) -> Map<String, Value> {
-    start.notes.as_ref().and_then(|notes| notes.read::<Echo>()).map(|notes| notes.echo).unwrap_or_default()
+    start.notes.as_ref().and_then(Notes::read::<Echo>).map(|notes| notes.echo).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::output_items::{ItemState, OutputItem};
 use super::response_id::response_id;
 use crate::api::wire::frames::SseBlock;
-use crate::domain::{Failure, FailureCode, Start, TokenSource, Usage};
+use crate::domain::{Done, Failure, FailureCode, Start, TokenSource, Usage};
 
 /// How a response stands.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -40,6 +40,15 @@ impl ResponseState {
             Self::Completed => "response.completed",
             Self::Incomplete(_) | Self::Cancelled => "response.incomplete",
             Self::Failed { .. } => "response.failed",
+        }
+    }
+
+    /// Returns the state of a complete answer.
+    pub fn of_answer(done: &Done) -> Self {
+        match done.finish.first().map_or("stop", |finish| &*finish.reason) {
+            "length" => Self::Incomplete("max_output_tokens"),
+            "content_filter" => Self::Incomplete("content_filter"),
+            _ => Self::Completed,
         }
     }
 

@@ -189,7 +189,7 @@ async fn messages(api: &Api, caller: &Caller, generation: GenerationId) -> Resul
     let continued = messages.last_mut().filter(|_| continues.is_some());
     match continued.and_then(|message| message.get_mut("parts")).and_then(Value::as_array_mut) {
         Some(held) => held.extend(parts),
-        None => messages.push(assistant_message(state.start(), parts)),
+        None => messages.push(assistant_message(state.start(), &parts)),
     }
     Ok((messages, active))
 }

@@ -85,19 +85,16 @@ impl StreamedCall {
             block.data().raw(",\"input\":{}}");
             return;
         };
-        match self.arguments.whole() {
-            Some(whole) => {
-                let mut block = self.named("tool-input-available", blocks);
-                block.data().raw(",\"input\":");
-                block.logged_value(span, whole);
-                block.data().raw("}");
-            }
-            None => {
-                let mut block = self.named("tool-input-error", blocks);
-                block.data().raw(",\"input\":");
-                block.logged_string(span);
-                block.data().raw(",\"errorText\":\"").raw(NO_JSON).raw("\"}");
-            }
+        if let Some(whole) = self.arguments.whole() {
+            let mut block = self.named("tool-input-available", blocks);
+            block.data().raw(",\"input\":");
+            block.logged_value(span, whole);
+            block.data().raw("}");
+        } else {
+            let mut block = self.named("tool-input-error", blocks);
+            block.data().raw(",\"input\":");
+            block.logged_string(span);
+            block.data().raw(",\"errorText\":\"").raw(NO_JSON).raw("\"}");
         }
     }
 

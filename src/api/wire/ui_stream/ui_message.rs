@@ -22,10 +22,9 @@ impl UiMessage {
     /// Adds the next entry of the log.
     pub fn apply(&mut self, entry: &Entry) {
         let chunk = match &entry.event {
-            Event::Start(_) => return,
             Event::Restart(_) => return self.parts.clear(),
             Event::Chunk(chunk) if chunk.part().choice() == Some(0) => chunk,
-            Event::Chunk(_) => return,
+            Event::Start(_) | Event::Chunk(_) => return,
             Event::Done(_) | Event::Cancelled(_) | Event::Failed(_) => {
                 self.has_ended = true;
                 return;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::domain::Start;
+use crate::domain::{Notes, Start};
 
 /// The request of a generation of a chat, as it is stored.
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ impl UiNotes {
 /// Returns the id of the message that a generation writes: that of the message which it continues, or one of its own. It
 /// is the same in every replay.
 pub fn message_id(start: &Start) -> String {
-    let notes = start.chat.and(start.notes.as_ref()).and_then(|notes| notes.read::<Continuation>());
+    let notes = start.chat.and(start.notes.as_ref()).and_then(Notes::read::<Continuation>);
     notes.and_then(|notes| notes.continues).unwrap_or_else(|| {
         let id = start.generation.to_string();
         format!("msg_{}", id.strip_prefix("gen_").unwrap_or(&id))

@@ -26,7 +26,7 @@ pub async fn respond(api: &Api, caller: &Caller, answer: WholeAnswer) -> Result<
             match &entry.event {
                 Event::Done(_) => {
                     following.end_was_sent();
-                    let message = assistant_message(following.start(), message.into_parts());
+                    let message = assistant_message(following.start(), &message.into_parts());
                     return json_response(api, caller, &message, connection);
                 }
                 Event::Cancelled(_) => {
@@ -43,6 +43,6 @@ pub async fn respond(api: &Api, caller: &Caller, answer: WholeAnswer) -> Result<
 }
 
 /// Returns the message of the assistant with these parts.
-pub fn assistant_message(start: &Start, parts: Vec<Value>) -> Value {
+pub fn assistant_message(start: &Start, parts: &[Value]) -> Value {
     json!({"id": message_id(start), "role": "assistant", "parts": parts})
 }
