@@ -160,6 +160,8 @@ const scenarios = {
     const tab = await open(id);
     await call(tab, "send", "Hello");
     const model = await upstream.call();
+    // The page keeps its question after React has rendered it, which may be later than the call.
+    await until(() => tab.evaluate((id) => localStorage.getItem(id)?.includes("Hello") ?? false, id), "the kept question");
     await reload(tab, id);
     model.say("Late.");
     await shows(tab, "Late.");
