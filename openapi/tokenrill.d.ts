@@ -5467,7 +5467,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -5485,7 +5485,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Forbidden */
@@ -5503,7 +5503,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Not Found */
@@ -5521,7 +5521,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Request Timeout */
@@ -5539,7 +5539,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Conflict */
@@ -5557,7 +5557,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Gone */
@@ -5575,7 +5575,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Payload Too Large */
@@ -5593,7 +5593,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unsupported Media Type */
@@ -5611,7 +5611,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -5629,7 +5629,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unprocessable Entity */
@@ -5647,7 +5647,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Too Many Requests */
@@ -5665,7 +5665,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -5683,7 +5683,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Bad Gateway */
@@ -5701,7 +5701,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -5719,7 +5719,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Gateway Timeout */
@@ -5737,7 +5737,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
         };
@@ -5771,7 +5771,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -5781,7 +5781,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Forbidden */
@@ -5791,7 +5791,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Not Found */
@@ -5801,7 +5801,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Request Timeout */
@@ -5811,7 +5811,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Payload Too Large */
@@ -5821,7 +5821,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unsupported Media Type */
@@ -5831,7 +5831,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -5841,7 +5841,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Too Many Requests */
@@ -5851,7 +5851,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -5861,7 +5861,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -5871,7 +5871,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
         };
@@ -5913,7 +5913,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -5923,7 +5923,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Forbidden */
@@ -5933,7 +5933,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Not Found */
@@ -5943,7 +5943,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Gone */
@@ -5953,7 +5953,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -5963,7 +5963,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Too Many Requests */
@@ -5973,7 +5973,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -5983,7 +5983,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -5993,7 +5993,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
         };
@@ -6029,7 +6029,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -6039,7 +6039,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Forbidden */
@@ -6049,7 +6049,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Not Found */
@@ -6059,7 +6059,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unsupported Media Type */
@@ -6069,7 +6069,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -6079,7 +6079,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -6089,7 +6089,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -6099,7 +6099,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
         };
@@ -6135,7 +6135,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -6145,7 +6145,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Forbidden */
@@ -6155,7 +6155,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Not Found */
@@ -6165,7 +6165,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Gone */
@@ -6175,7 +6175,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unsupported Media Type */
@@ -6185,7 +6185,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -6195,7 +6195,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -6205,7 +6205,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -6215,7 +6215,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
         };
@@ -6258,7 +6258,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Unauthorized */
@@ -6268,7 +6268,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Forbidden */
@@ -6278,7 +6278,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Not Found */
@@ -6288,7 +6288,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Gone */
@@ -6298,7 +6298,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Misdirected Request */
@@ -6308,7 +6308,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Internal Server Error */
@@ -6318,7 +6318,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
             /** @description Service Unavailable */
@@ -6328,7 +6328,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAiError"];
-                    "text/event-stream": components["schemas"]["ChatCompletionEvent"];
+                    "text/event-stream": components["schemas"]["ResponseEvent"];
                 };
             };
         };

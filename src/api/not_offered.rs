@@ -85,7 +85,11 @@ pub fn dialect_of_unknown(path: &str) -> UnknownPathDialect {
             UnknownPathDialect::Anthropic
         }
         _ if has(&ANTHROPIC) && first != "messages" && is_versioned => UnknownPathDialect::Anthropic,
-        _ if is_chat || (has(&OPENAI) && is_versioned) || ["embeddings", "responses"].contains(&first) => {
+        _ if is_chat
+            || (has(&OPENAI) && is_versioned)
+            || first == "embeddings"
+            || (first == "responses" && !is_versioned) =>
+        {
             UnknownPathDialect::OpenAi
         }
         _ => UnknownPathDialect::Other,

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Call, Service, Upstream, case};
+use crate::support::{Answer, Call, Service, Upstream, case, soon};
 
 async fn send(service: &Service, body: &Value) -> Answer {
     Answer::to(service.request(Method::POST, "/v1/responses").json(body)).await
@@ -451,10 +451,13 @@ async fn response_that_is_not_stored_is_gone_when_it_was_read() {
     let response = answered.json().await;
     assert_eq!((output_text(&response), &response["store"]), (&json!("Hello"), &json!(false)));
     let path = format!("/v1/responses/{}", response["id"].as_str().expect("an id"));
-    while service.get(&path).await.status != 404 {
-        // It is erased beside the response.
-        tokio::task::yield_now().await;
-    }
+    // It is erased beside the response.
+    soon(async {
+        while service.get(&path).await.status != 404 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokenrill::settings::{AuthMode, Settings, UpstreamSettings};
 
-use crate::support::{Answer, Call, Service, Upstream, case};
+use crate::support::{Answer, Call, Service, Upstream, case, soon};
 
 /// Returns the message of a user.
 fn user(id: &str, text: &str) -> Value {
@@ -157,10 +157,13 @@ async fn answer_whose_end_nobody_read_is_replayed_once() {
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
     let replayed = chunks(&resume(&service, "c1").await.text().await);
     assert_eq!(replayed.last().expect("an end")["finishReason"], "stop");
-    while resume(&service, "c1").await.status != 204 {
-        // The end of the replay is noted beside the response.
-        tokio::task::yield_now().await;
-    }
+    // The end of the replay is noted beside the response.
+    soon(async {
+        while resume(&service, "c1").await.status != 204 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

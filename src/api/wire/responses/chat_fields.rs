@@ -231,6 +231,7 @@ fn object(fields: &JsonObject, name: &str) -> Result<Option<Map<String, Value>>,
 pub fn echo(fields: &JsonObject) -> Map<String, Value> {
     let read = |name: &str| fields.present(name).and_then(|json| serde_json::from_str(json).ok());
     let defaults = [
+        ("access_programs", Value::Null),
         ("background", json!(false)),
         ("instructions", Value::Null),
         ("max_output_tokens", Value::Null),

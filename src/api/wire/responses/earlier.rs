@@ -1,6 +1,6 @@
 //! What a request refers to: an earlier response, and items of earlier ones.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
@@ -35,29 +35,24 @@ impl Earlier {
         if let Some(previous) = value(fields, "previous_response_id")? {
             earlier.conversation = conversation(api, caller, previous.as_str().unwrap_or_default()).await?;
         }
-        let input = value(fields, "input")?;
-        let items = input.as_ref().and_then(Value::as_array).into_iter().flatten().enumerate();
-        let mut loaded: HashMap<GenerationId, Vec<Value>> = HashMap::new();
-        for (at, item) in items.filter(|(_, item)| item["type"] == "item_reference") {
-            let id = item["id"].as_str().unwrap_or_default();
-            let unknown = || {
-                let detail = "names no item of a response that is kept: send the item itself";
-                unsupported::invalid(&format!("/input/{at}"), detail)
+        let mut bytes = 0;
+        for (generation, ids) in named_items(api, fields).await? {
+            let response = match StoredResponse::load(api, &caller.principal, generation).await {
+                Ok(response) => response,
+                Err(FollowError::NotFound) => return Err(unknown_item(&ids)),
+                Err(error) => return Err(error.into()),
             };
-            let generation = generation_of_item(id).ok_or_else(unknown)?;
-            if !loaded.contains_key(&generation) {
-                if loaded.len() == MOST_NAMED {
-                    return Err(unsupported::invalid("/input", "names items of too many responses"));
-                }
-                let response = match StoredResponse::load(api, &caller.principal, generation).await {
-                    Ok(response) => response,
-                    Err(FollowError::NotFound) => return Err(unknown()),
-                    Err(error) => return Err(error.into()),
-                };
-                loaded.insert(generation, response.output().await?);
+            let mut output = response.output().await?;
+            output.retain(|item| ids.values().any(|id| item["id"] == id.as_str()));
+            bytes += json_size(&output);
+            if bytes > api.body.size {
+                return Err(unsupported::invalid("/input", "names more than a request may hold: leave out some items"));
             }
-            let known = loaded.get(&generation).into_iter().flatten().find(|item| item["id"] == id);
-            earlier.items.insert(id.to_owned(), known.ok_or_else(unknown)?.clone());
+            if !ids.values().all(|id| output.iter().any(|item| item["id"] == id.as_str())) {
+                return Err(unknown_item(&ids));
+            }
+            let by_id = |item: Value| (item["id"].as_str().unwrap_or_default().to_owned(), item);
+            earlier.items.extend(output.into_iter().map(by_id));
         }
         Ok(earlier)
     }
@@ -66,6 +61,45 @@ impl Earlier {
     pub fn resolve(&self, item: &Value) -> Option<&Value> {
         self.items.get(item["id"].as_str()?).filter(|_| item["type"] == "item_reference")
     }
+}
+
+/// References by their places in the input.
+type ItemReferences = BTreeMap<usize, String>;
+
+/// Returns the items that the input names, by their generations.
+async fn named_items(api: &Api, fields: &JsonObject) -> Result<HashMap<GenerationId, ItemReferences>, Problem> {
+    if !fields.get("input").is_some_and(|json| json.contains("item_reference")) {
+        return Ok(HashMap::new());
+    }
+    let (length, body) = (fields.text_len(), fields.clone());
+    let input = api.large_bodies.run(length, move || value(&body, "input")).await?;
+    let mut named: HashMap<GenerationId, ItemReferences> = HashMap::new();
+    for (at, item) in input.as_ref().and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let id = item["id"].as_str().unwrap_or_default();
+        // Reasoning is left out, so it need not be known.
+        if item["type"] != "item_reference" || id.starts_with("rs_") {
+            continue;
+        }
+        let reference = BTreeMap::from([(at, id.to_owned())]);
+        let Some(generation) = reference.values().next().and_then(|id| generation_of_item(id)) else {
+            return Err(unknown_item(&reference));
+        };
+        named.entry(generation).or_default().extend(reference);
+    }
+    if named.len() > MOST_NAMED {
+        return Err(unsupported::invalid("/input", "names items of too many responses"));
+    }
+    Ok(named)
+}
+
+fn unknown_item(references: &ItemReferences) -> Problem {
+    let at = references.keys().next().copied().unwrap_or_default();
+    unsupported::invalid(&format!("/input/{at}"), "names no item of a response that is kept: send the item itself")
+}
+
+/// Returns the bytes of values as JSON.
+fn json_size(values: &[Value]) -> usize {
+    serde_json::to_string(values).map_or(0, |json| json.len())
 }
 
 /// Returns the chat messages of an earlier response with its answer.
@@ -85,5 +119,11 @@ async fn conversation(api: &Api, caller: &Caller, id: &str) -> Result<Vec<Value>
     for item in response.output().await? {
         answer.add(&item, "/previous_response_id")?;
     }
-    Ok(notes.conversation.into_iter().chain(answer.into_messages()).collect())
+    let conversation: Vec<_> = notes.conversation.into_iter().chain(answer.into_messages()).collect();
+    // A chain of responses would grow without a limit.
+    if json_size(&conversation) > api.body.size {
+        let detail = "names a conversation that is larger than a request may be: begin a new one";
+        return Err(unsupported::invalid("/previous_response_id", detail));
+    }
+    Ok(conversation)
 }

@@ -36,6 +36,7 @@ impl ItemMessages {
             }
             // Chat completions have no field for it.
             (Some("reasoning"), _) => Ok(()),
+            (Some("item_reference"), _) if text("id").is_some_and(|id| id.starts_with("rs_")) => Ok(()),
             (Some(_), _) => Err(unsupported::value(
                 &format!("{pointer}/type"),
                 "is a kind of item that this service does not carry",
@@ -58,6 +59,13 @@ impl ItemMessages {
             Some(Value::Array(parts)) => content(parts, &format!("{pointer}/content"))?,
             _ => return Err(unsupported::invalid(&format!("{pointer}/content"), "must be a text or a list of parts")),
         };
+        // A text after its own calls: the results of the calls must follow them.
+        let last = self.messages.last_mut().and_then(Value::as_object_mut);
+        if let Some(called) = last.filter(|last| role == "assistant" && last.get("content").is_some_and(Value::is_null))
+        {
+            called.insert("content".to_owned(), content);
+            return Ok(());
+        }
         self.messages.push(json!({"role": role, "content": content}));
         Ok(())
     }
@@ -169,6 +177,8 @@ mod tests {
             json!({"type": "function_call_output", "call_id": "1", "output": "x"}),
             json!({"type": "function_call_output", "call_id": "2", "output": [{"type": "input_text", "text": "y"}]}),
             json!({"type": "function_call", "call_id": "3", "name": "f", "arguments": "{}"}),
+            json!({"type": "item_reference", "id": "rs_1"}),
+            json!({"role": "assistant", "content": "C"}),
         ];
         let call =
             |id: &str, name: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": "{}"}});
@@ -184,7 +194,7 @@ mod tests {
                 json!({"role": "assistant", "content": "AB", "tool_calls": [call("1", "f"), call("2", "g")]}),
                 json!({"role": "tool", "tool_call_id": "1", "content": "x"}),
                 json!({"role": "tool", "tool_call_id": "2", "content": "y"}),
-                json!({"role": "assistant", "content": null, "tool_calls": [call("3", "f")]}),
+                json!({"role": "assistant", "content": "C", "tool_calls": [call("3", "f")]}),
             ]
         );
     }

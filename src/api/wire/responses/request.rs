@@ -102,6 +102,9 @@ fn input(fields: &JsonObject) -> Result<Vec<Value>, Problem> {
         Some(Value::String(text)) => {
             Ok(vec![json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]})])
         }
+        Some(Value::Array(items)) if items.is_empty() => {
+            Err(unsupported::invalid("/input", "must hold at least one item"))
+        }
         Some(Value::Array(items)) => Ok(items),
         Some(_) => Err(unsupported::invalid("/input", "must be a text or a list of items")),
         None if fields.present("prompt").is_some() || fields.present("previous_response_id").is_some() => {

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::chat_fields::echo;
 use crate::domain::{Notes, Start};
+use crate::json::JsonObject;
 
 /// The request of a response.
 #[derive(Serialize, Deserialize, Default)]
@@ -29,7 +31,12 @@ impl ResponseNotes {
     }
 }
 
-/// Returns the members of the request that a response repeats.
+/// Returns the members of the request that a response repeats; the defaults if another wire has started it.
 pub fn echo_of(start: &Start) -> Map<String, Value> {
-    start.notes.as_ref().and_then(Notes::read::<Echo>).map(|notes| notes.echo).unwrap_or_default()
+    start
+        .notes
+        .as_ref()
+        .and_then(Notes::read::<Echo>)
+        .map(|notes| notes.echo)
+        .unwrap_or_else(|| echo(&JsonObject::default()))
 }

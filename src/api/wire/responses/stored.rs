@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::response::Response;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -37,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ResponsePath {
     }
 }
 
-/// The query of a response.
+/// The query of a response. SDKs send more, such as `include[]`, which changes nothing here.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RetrieveQuery {
@@ -47,18 +46,6 @@ pub struct RetrieveQuery {
     /// The `sequence_number` after which the stream begins; only with `stream`
     #[serde(default)]
     starting_after: Option<u64>,
-    /// Accepted here because SDKs send it.
-    #[serde(default, rename = "include_obfuscation")]
-    #[param(ignore)]
-    _include_obfuscation: Option<IgnoredAny>,
-    /// Accepted here because SDKs send it.
-    #[serde(default, rename = "include[]")]
-    #[param(ignore)]
-    _include: Option<IgnoredAny>,
-    /// Accepted here because the gate reads it.
-    #[serde(rename = "ticket")]
-    #[param(ignore)]
-    _ticket: Option<IgnoredAny>,
 }
 
 impl QueryParameters for RetrieveQuery {
@@ -82,10 +69,6 @@ pub struct ItemsQuery {
     /// The id of the item after which the list begins
     #[serde(default)]
     after: Option<String>,
-    /// Accepted here because SDKs send it.
-    #[serde(default, rename = "include[]")]
-    #[param(ignore)]
-    _include: Option<IgnoredAny>,
 }
 
 /// The order of a list.
@@ -229,7 +212,10 @@ fn with_id(mut item: Value, generation: GenerationId, at: usize) -> Value {
     if let Some(members) = item.as_object_mut() {
         members.entry("type").or_insert_with(|| "message".into());
         members.entry("status").or_insert_with(|| "completed".into());
-        members.insert("id".to_owned(), item_id("in", generation, at).into());
+        // A reference keeps what it names.
+        if members.get("type").is_none_or(|kind| kind != "item_reference") {
+            members.insert("id".to_owned(), item_id("in", generation, at).into());
+        }
     }
     item
 }
