@@ -4418,7 +4418,7 @@ export interface operations {
             query?: {
                 /** @description The position after which to start: an event's id, or the part of it after the generation's id */
                 after?: number | string;
-                /** @description The wire format: `native`, or `openai` for OpenAI's chunks */
+                /** @description The wire format: `native`, `openai` for OpenAI's chunks, `messages` for Anthropic's events, `responses` for OpenAI's Responses, or `ui` for the AI SDK */
                 format?: components["schemas"]["Format"];
                 /** @description `snapshot`: a stream from the beginning has one event `snapshot` in place of the past events; native format only */
                 replay?: components["schemas"]["Replay"];

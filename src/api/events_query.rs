@@ -20,7 +20,7 @@ pub struct EventsQuery {
     #[serde(default, deserialize_with = "After::read")]
     #[param(inline)]
     pub after: Option<After>,
-    /// The wire format: `native`, or `openai` for OpenAI's chunks
+    /// The wire format: `native`, `openai` for OpenAI's chunks, `messages` for Anthropic's events, `responses` for OpenAI's Responses, or `ui` for the AI SDK
     #[serde(default)]
     pub format: Format,
     /// `snapshot`: a stream from the beginning has one event `snapshot` in place of the past events; native format only

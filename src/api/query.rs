@@ -21,6 +21,9 @@ use crate::domain::{Listed, Sequence};
 /// Unknown names, duplicates and values of another type are refused with the list of accepted parameters. A
 /// deserializer that fails with [`Error::custom`] gives the whole text of the refusal.
 pub trait QueryParameters: DeserializeOwned + IntoParams {
+    /// Names that SDKs send and that change nothing here. They may be repeated.
+    const IGNORED: &'static [&'static str] = &[];
+
     /// Returns the accepted parameters, for the text of a refusal.
     fn accepted() -> String;
 
@@ -50,7 +53,8 @@ impl<T: QueryParameters, S: Sync> FromRequestParts<S> for ApiQuery<T> {
 /// Reads and checks the query.
 fn read_checked<T: QueryParameters>(uri: &Uri) -> Result<T, QueryError> {
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| QueryError::Form)?;
-    let pairs = pairs.into_iter().map(|(name, value)| (name, ParameterValue(value)));
+    let pairs = pairs.into_iter().filter(|(name, _)| !T::IGNORED.contains(&name.as_str()));
+    let pairs = pairs.map(|(name, value)| (name, ParameterValue(value)));
     let parameters = T::deserialize(MapDeserializer::new(pairs))?;
     parameters.check().map_err(|detail| QueryError::Value(detail.to_owned()))?;
     Ok(parameters)

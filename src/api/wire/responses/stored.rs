@@ -36,8 +36,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ResponsePath {
     }
 }
 
-/// The query of a response. SDKs send more, such as `include[]`, which changes nothing here.
+/// The query of a response.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RetrieveQuery {
     /// `true`: the response is the stream of its events
@@ -49,6 +50,8 @@ pub struct RetrieveQuery {
 }
 
 impl QueryParameters for RetrieveQuery {
+    const IGNORED: &'static [&'static str] = &["include", "include[]", "include_obfuscation"];
+
     fn accepted() -> String {
         "stream and starting_after".to_owned()
     }
@@ -56,6 +59,7 @@ impl QueryParameters for RetrieveQuery {
 
 /// The query of a list of input items.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ItemsQuery {
     /// The most items
@@ -80,6 +84,8 @@ pub enum ItemOrder {
 }
 
 impl QueryParameters for ItemsQuery {
+    const IGNORED: &'static [&'static str] = &["include", "include[]"];
+
     fn accepted() -> String {
         "limit, order (asc or desc) and after".to_owned()
     }
@@ -110,8 +116,8 @@ pub struct DeletedResponse {
 pub async fn retrieve(
     State(api): State<Api>,
     caller: Caller,
+    ApiQuery(RetrieveQuery { stream, starting_after }): ApiQuery<RetrieveQuery>,
     ResponsePath(id): ResponsePath,
-    ApiQuery(RetrieveQuery { stream, starting_after, .. }): ApiQuery<RetrieveQuery>,
 ) -> Result<Response, Problem> {
     if stream != Some(true) {
         return Ok(held_json(StoredResponse::load(&api, &caller.principal, id).await?.json().await?, ()));
@@ -185,8 +191,8 @@ pub async fn delete(
 pub async fn input_items(
     State(api): State<Api>,
     caller: Caller,
+    ApiQuery(ItemsQuery { limit, order, after }): ApiQuery<ItemsQuery>,
     ResponsePath(id): ResponsePath,
-    ApiQuery(ItemsQuery { limit, order, after, .. }): ApiQuery<ItemsQuery>,
 ) -> Result<Response, Problem> {
     let state = api.generations.inspect(&caller.principal, id).await?;
     let notes = ResponseNotes::of(state.start()).unwrap_or_default();
