@@ -43,16 +43,15 @@ impl Earlier {
                 Err(error) => return Err(error.into()),
             };
             let mut output = response.output().await?;
-            output.retain(|item| ids.values().any(|id| item["id"] == id.as_str()));
+            output.retain(|item| ids.values().any(|id| id == id_of(item)));
             bytes += json_size(&output);
             if bytes > api.body.size {
                 return Err(unsupported::invalid("/input", "names more than a request may hold: leave out some items"));
             }
-            if !ids.values().all(|id| output.iter().any(|item| item["id"] == id.as_str())) {
+            if !ids.values().all(|id| output.iter().any(|item| id == id_of(item))) {
                 return Err(unknown_item(&ids));
             }
-            let by_id = |item: Value| (item["id"].as_str().unwrap_or_default().to_owned(), item);
-            earlier.items.extend(output.into_iter().map(by_id));
+            earlier.items.extend(output.into_iter().map(|item| (id_of(&item).to_owned(), item)));
         }
         Ok(earlier)
     }
@@ -75,7 +74,7 @@ async fn named_items(api: &Api, fields: &JsonObject) -> Result<HashMap<Generatio
     let input = api.large_bodies.run(length, move || value(&body, "input")).await?;
     let mut named: HashMap<GenerationId, ItemReferences> = HashMap::new();
     for (at, item) in input.as_ref().and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let id = item["id"].as_str().unwrap_or_default();
+        let id = id_of(item);
         // Reasoning is left out, so it need not be known.
         if item["type"] != "item_reference" || id.starts_with("rs_") {
             continue;
@@ -90,6 +89,10 @@ async fn named_items(api: &Api, fields: &JsonObject) -> Result<HashMap<Generatio
         return Err(unsupported::invalid("/input", "names items of too many responses"));
     }
     Ok(named)
+}
+
+fn id_of(item: &Value) -> &str {
+    item.get("id").and_then(Value::as_str).unwrap_or_default()
 }
 
 fn unknown_item(references: &ItemReferences) -> Problem {

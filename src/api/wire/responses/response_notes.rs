@@ -33,10 +33,6 @@ impl ResponseNotes {
 
 /// Returns the members of the request that a response repeats; the defaults if another wire has started it.
 pub fn echo_of(start: &Start) -> Map<String, Value> {
-    start
-        .notes
-        .as_ref()
-        .and_then(Notes::read::<Echo>)
-        .map(|notes| notes.echo)
-        .unwrap_or_else(|| echo(&JsonObject::default()))
+    let notes = start.notes.as_ref().and_then(Notes::read::<Echo>);
+    notes.map_or_else(|| echo(&JsonObject::default()), |notes| notes.echo)
 }
