@@ -124,7 +124,7 @@ const checks = {
     await refused(responses.retrieve(begun.id), OpenAI.NotFoundError, 404, "generation_not_found");
   },
 
-  "parsed output is an object of the schema": async () => {
+  "schema of a structured output reaches the model": async () => {
     const format = zodTextFormat(z.object({ name: z.string() }), "person");
     const seen = await responses.create(asked("tokens=5&rate=max", { text: { format } }));
     assert.deepEqual([seen.text.format.type, seen.text.format.name], ["json_schema", "person"]);
