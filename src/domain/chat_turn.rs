@@ -38,6 +38,11 @@ impl TurnKey {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// Reads a key that was stored.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

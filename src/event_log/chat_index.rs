@@ -11,14 +11,13 @@ pub struct ChatIndex(HashMap<(Principal, ChatKey), IndexedChat>);
 
 struct IndexedChat {
     named: ChatGeneration,
-    turn: Option<TurnKey>,
     /// The generation that the chat had before.
     earlier: Option<GenerationId>,
 }
 
 impl IndexedChat {
     fn is_same(&self, turn: Option<TurnKey>) -> bool {
-        turn.is_some() && self.turn == turn && self.named.state == ChatState::Open
+        turn.is_some() && self.named.turn == turn && self.named.state == ChatState::Open
     }
 }
 
@@ -39,8 +38,8 @@ impl ChatIndex {
             }
             known => known.map(|known| known.named.generation),
         };
-        let named = ChatGeneration { generation, state: ChatState::Open };
-        self.0.insert((owner.clone(), chat), IndexedChat { named, turn, earlier });
+        let named = ChatGeneration { generation, turn, state: ChatState::Open };
+        self.0.insert((owner.clone(), chat), IndexedChat { named, earlier });
         NamedChat::New { earlier }
     }
 

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use super::LogUnavailable;
-use crate::domain::{ChatKey, ChatTurn, GenerationId, Principal};
+use crate::domain::{ChatKey, ChatTurn, GenerationId, Principal, TurnKey};
 
 /// Which generation each chat has (contract 17).
 pub trait Chats: Send + Sync {
@@ -37,6 +37,7 @@ pub trait Chats: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChatGeneration {
     pub generation: GenerationId,
+    pub turn: Option<TurnKey>,
     pub state: ChatState,
 }
 

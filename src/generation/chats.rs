@@ -7,7 +7,7 @@ use super::following::{FollowError, Following};
 use super::service::Generations;
 use super::start::StartError;
 use crate::domain::{CancelReason, ChatKey, ChatTurn, EventPosition, GenerationId, Principal, Sequence, Start};
-use crate::event_log::{ChatGeneration, CreateError, LogUnavailable, NamedChat, TailState};
+use crate::event_log::{ChatGeneration, ChatState, CreateError, LogUnavailable, NamedChat, TailState};
 
 impl Generations {
     /// Returns what closes the chat of a generation; `None` if it has none.
@@ -30,6 +30,29 @@ impl Generations {
         generation: GenerationId,
     ) -> Result<(), FollowError> {
         Ok(self.0.log.close_chat(principal, chat, generation).await?)
+    }
+
+    /// Follows the running generation of the same turn, if the chat has one.
+    pub(super) async fn running_turn(
+        &self,
+        owner: &Principal,
+        turn: Option<ChatTurn>,
+    ) -> Result<Option<Following>, StartError> {
+        let Some(ChatTurn { chat, turn: turn @ Some(_) }) = turn else { return Ok(None) };
+        let known = self.0.log.chat(owner, chat).await.map_err(CreateError::from)?;
+        let same = known.filter(|known| known.turn == turn && known.state == ChatState::Open);
+        match same {
+            Some(ChatGeneration { generation, .. }) => self.follow_running(owner, generation).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Follows a generation that has not ended.
+    async fn follow_running(&self, owner: &Principal, id: GenerationId) -> Result<Option<Following>, StartError> {
+        if !self.runs(id).await.map_err(CreateError::from)? {
+            return Ok(None);
+        }
+        Ok(self.follow(owner, id, EventPosition::START).await.ok())
     }
 
     /// Makes a generation whose log was just made the one of its chat. If the chat has a running one of the same turn, the
@@ -62,9 +85,7 @@ impl Generations {
                     return Ok(None);
                 }
                 NamedChat::Same(same) => {
-                    if self.runs(same).await.map_err(CreateError::from)?
-                        && let Ok(following) = self.follow(owner, same, EventPosition::START).await
-                    {
+                    if let Some(following) = self.follow_running(owner, same).await? {
                         return Ok(Some(following));
                     }
                     ended = Some(same);

@@ -103,6 +103,10 @@ impl Generations {
     /// sent, and its first viewer counts from here on.
     pub async fn start(&self, mut new: NewGeneration) -> Result<StartedGeneration, StartError> {
         let inner = &self.0;
+        // A repeat of a chat's request starts nothing, so it needs no slot.
+        if let Some(following) = self.running_turn(&new.owner, new.chat).await? {
+            return Ok(StartedGeneration::joined(following));
+        }
         if self.is_draining() {
             return Err(StartError::Draining);
         }
@@ -174,14 +178,12 @@ impl Generations {
         };
         let (writer, viewer) = match self.make_log(&start, &log_terms).await? {
             MadeLog::New(writer, viewer) => (writer, viewer),
-            MadeLog::Known(following) => {
-                return Ok(StartedGeneration { following: *following, origin: Origin::Existing });
-            }
+            MadeLog::Known(following) => return Ok(StartedGeneration::joined(*following)),
         };
         if let Some(turn) = new.chat
             && let Some(following) = self.enter_chat(&start.owner, turn, id).await?
         {
-            return Ok(StartedGeneration { following, origin: Origin::Existing });
+            return Ok(StartedGeneration::joined(following));
         }
         let log = Arc::clone(writer.log());
         registration.begin(Arc::clone(&inner.log), writer, inner.metrics.generation());

@@ -74,6 +74,13 @@ pub struct StartedGeneration {
     pub origin: Origin,
 }
 
+impl StartedGeneration {
+    /// A generation that was running before.
+    pub(super) const fn joined(following: Following) -> Self {
+        Self { following, origin: Origin::Existing }
+    }
+}
+
 /// Whether a request started its generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {

@@ -1,5 +1,7 @@
 //! The AI SDK's chats as `useChat` sends and reads them: one answer per turn, resumed, continued and stopped.
 
+use std::num::NonZero;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokenrill::settings::{AuthMode, Settings, UpstreamSettings};
@@ -221,6 +223,24 @@ async fn repeated_submission_attaches_and_any_other_request_starts() {
     end(&mut call).await;
     chunks(&again.text().await);
     service.metric_becomes("tokenrill_generations_live", 0.0).await;
+}
+
+#[tokio::test]
+async fn repeated_submission_needs_no_free_slot() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.limits.each.concurrent_generations = Some(NonZero::new(1).expect("not zero"));
+    settings.limits.queue.max_waiting = 0;
+    let service = Service::with(settings).await;
+    let messages = [user("u1", "Hello")];
+    let (first, mut call) = begun(&service, &upstream, &submitted("c1", &messages)).await;
+    let second = send(&service, &submitted("c1", &messages)).await;
+    assert_eq!((second.status, second.header("tokenrill-attached")), (200, "existing"));
+    assert_eq!(send(&service, &submitted("c2", &messages)).await.status, 429, "another chat needs one");
+    end(&mut call).await;
+    for answer in [first, second] {
+        chunks(&answer.text().await);
+    }
 }
 
 #[tokio::test]

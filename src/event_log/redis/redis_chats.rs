@@ -5,9 +5,12 @@
 
 use super::script;
 use super::store::Store;
-use crate::domain::{ChatKey, ChatTurn, GenerationId, Principal};
+use crate::domain::{ChatKey, ChatTurn, GenerationId, Principal, TurnKey};
 use crate::event_log::{ChatGeneration, ChatState, LogUnavailable, NamedChat};
 use crate::redis_client::{CallError, PATIENCE, Patience, Reply, ScriptCall};
+
+/// The fields `id`, `turn` and `closed`.
+type StoredChat = (Option<String>, Option<Vec<u8>>, Option<String>);
 
 pub async fn name(
     store: &Store,
@@ -31,10 +34,11 @@ pub async fn name(
 /// The log of the generation may be gone already.
 pub async fn chat(store: &Store, owner: &Principal, chat: ChatKey) -> Result<Option<ChatGeneration>, LogUnavailable> {
     let mut commands = redis::pipe();
-    commands.cmd("HMGET").arg(store.keys.chat(owner, chat)).arg(&["id", "closed"]);
-    let ((id, closed),) = store.client.connection.send::<((Option<String>, Option<String>),)>(&commands).await?;
+    commands.cmd("HMGET").arg(store.keys.chat(owner, chat)).arg(&["id", "turn", "closed"]);
+    let ((id, turn, closed),) = store.client.connection.send::<(StoredChat,)>(&commands).await?;
     let state = if closed.is_some() { ChatState::Closed } else { ChatState::Open };
-    Ok(id.and_then(|id| id.parse().ok()).map(|generation| ChatGeneration { generation, state }))
+    let turn = turn.and_then(|turn| TurnKey::from_bytes(&turn));
+    Ok(id.and_then(|id| id.parse().ok()).map(|generation| ChatGeneration { generation, turn, state }))
 }
 
 pub async fn close(

@@ -1,4 +1,4 @@
-//! The generation of a chat (contract 17), and the end of one that nobody views.
+//! The generation of a chat (contract 17), and the end of one without a viewer.
 
 use tokenrill::domain::{ChatKey, ChatTurn, GenerationId, Principal, TurnKey};
 use tokenrill::event_log::{ChatGeneration, ChatState, Created, GenerationEnded, NamedChat};
@@ -26,7 +26,10 @@ pub async fn a_chat_has_the_last_generation_and_a_repeated_turn_the_first<B: Bac
 
     assert_eq!(logs.name(&owner, turn("chat/1 ü", Some("a")), first, None).await, Ok(NEW));
     assert_eq!(other.name(&owner, turn("chat/1 ü", Some("a")), second, None).await, Ok(NamedChat::Same(first)));
-    assert_eq!(other.chat(&owner, chat).await, Ok(Some(ChatGeneration { generation: first, state: is_open })));
+    assert_eq!(
+        other.chat(&owner, chat).await,
+        Ok(Some(ChatGeneration { generation: first, turn: Some(TurnKey::of(b"a")), state: is_open }))
+    );
     assert_eq!(other.chat(&Principal::Anonymous, chat).await, Ok(None), "of another caller");
 
     let earlier = |earlier| Ok(NamedChat::New { earlier: Some(earlier) });
@@ -34,7 +37,10 @@ pub async fn a_chat_has_the_last_generation_and_a_repeated_turn_the_first<B: Bac
     assert_eq!(again, earlier(first), "the first has ended");
     assert_eq!(other.name(&owner, turn("chat/1 ü", None), third, None).await, earlier(second), "another turn");
     assert_eq!(logs.name(&owner, turn("chat/1 ü", None), fourth, None).await, earlier(third), "never the same");
-    assert_eq!(logs.chat(&owner, chat).await, Ok(Some(ChatGeneration { generation: fourth, state: is_open })));
+    assert_eq!(
+        logs.chat(&owner, chat).await,
+        Ok(Some(ChatGeneration { generation: fourth, turn: None, state: is_open }))
+    );
 }
 
 pub async fn a_chat_that_is_closed_repeats_no_turn<B: Backend>() {
@@ -43,11 +49,10 @@ pub async fn a_chat_that_is_closed_repeats_no_turn<B: Backend>() {
     let (chat, of_chat) = (ChatKey::of("c"), turn("c", Some("a")));
     assert_eq!(logs.name(&owner, of_chat, first, None).await, Ok(NEW));
     logs.close_chat(&owner, chat, second).await.expect("the log answers");
-    let state = ChatState::Open;
-    assert_eq!(logs.chat(&owner, chat).await, Ok(Some(ChatGeneration { generation: first, state })), "not its own");
+    let named = |state| ChatGeneration { generation: first, turn: Some(TurnKey::of(b"a")), state };
+    assert_eq!(logs.chat(&owner, chat).await, Ok(Some(named(ChatState::Open))), "not its own");
     logs.replica().close_chat(&owner, chat, first).await.expect("the log answers");
-    let state = ChatState::Closed;
-    assert_eq!(logs.chat(&owner, chat).await, Ok(Some(ChatGeneration { generation: first, state })));
+    assert_eq!(logs.chat(&owner, chat).await, Ok(Some(named(ChatState::Closed))));
     assert_eq!(logs.name(&owner, of_chat, second, None).await, Ok(NamedChat::New { earlier: Some(first) }));
 }
 
