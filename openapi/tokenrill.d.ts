@@ -563,8 +563,8 @@ export interface paths {
         };
         /**
          * List the input items of a response.
-         * @description The items of the request alone, newest first unless `order` is `asc`. Those of responses that it continued are with
-         *     these.
+         * @description The items of the request alone, newest first unless `order` is `asc`, each with an id of this list. Those of responses
+         *     that it continued are with these. In place of a reference there is the item that it names.
          */
         get: operations["list_response_input_items"];
         put?: never;
@@ -673,9 +673,9 @@ export interface paths {
         };
         /**
          * Resume a chat.
-         * @description What `useChat({ resume: true })` requests: the stream of the answer that is being written, from its beginning. A
-         *     message that the answer continues is told first. An answer whose end no client was sent is replayed once. `204`: there
-         *     is nothing to resume.
+         * @description What `useChat({ resume: true })` requests: the stream of the answer that is being written, from its beginning. The
+         *     parts of a message that the answer continues precede it. An answer whose end was sent to no client is replayed once.
+         *     `204`: there is nothing to resume.
          */
         get: operations["resume_ui_chat"];
         put?: never;
@@ -934,7 +934,7 @@ export interface components {
          * @description The closed list of error codes.
          * @enum {string}
          */
-        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "model_unpriced" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "chat_id_guessable" | "unsupported_value" | "unsupported_parameter" | "previous_response_not_found" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "budget_exceeded" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_restarted" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "event_log_unavailable" | "replica_lost" | "shutting_down" | "history_lost" | "internal";
+        ErrorCode: "invalid_json" | "invalid_request" | "unauthenticated" | "forbidden" | "issuer_unavailable" | "model_required" | "model_not_found" | "model_unpriced" | "generation_not_found" | "connection_not_found" | "prompt_not_found" | "invalid_variables" | "channel_full" | "misdirected" | "route_not_found" | "method_not_allowed" | "not_acceptable" | "request_timeout" | "body_too_large" | "unsupported_media_type" | "chat_id_guessable" | "unsupported_value" | "unsupported_parameter" | "missing_required_parameter" | "previous_response_not_found" | "idempotency_conflict" | "rate_limited" | "too_many_generations" | "budget_exceeded" | "too_many_connections" | "cancelled" | "upstream_unreachable" | "upstream_auth" | "upstream_rate_limited" | "upstream_overloaded" | "upstream_rejected" | "upstream_misconfigured" | "upstream_error" | "upstream_empty" | "upstream_timeout" | "upstream_disconnected" | "upstream_restarted" | "upstream_malformed" | "deadline_exceeded" | "too_large" | "overloaded" | "event_log_unavailable" | "replica_lost" | "shutting_down" | "history_lost" | "internal";
         /**
          * @description The encoding of `data`.
          * @enum {string}
@@ -1553,6 +1553,8 @@ export interface components {
              *     stops the model.
              */
             grace_ms?: number | null;
+            /** @description `message.output_text.logprobs` adds log probabilities to the deltas of a stream. Other values change nothing. */
+            include?: string[] | null;
             /** @description A text, or a list of items. Items may be any that docs/responses.md names; the schema describes messages. Required unless there is a prompt or previous_response_id. */
             input?: string | {
                 /** @enum {unknown} */
@@ -1570,6 +1572,11 @@ export interface components {
              * @description The maximum tokens of the answer.
              */
             max_output_tokens?: number | null;
+            /**
+             * Format: int32
+             * @description Repeated in the response; this service calls no tools itself.
+             */
+            max_tool_calls?: number | null;
             /** @description Up to 16 pairs, which the response repeats. */
             metadata?: {
                 [key: string]: string;
@@ -1579,8 +1586,19 @@ export interface components {
              * @example demo?tokens=5&rate=max
              */
             model?: string | null;
+            /** @description Whether the model may call several functions at once. */
+            parallel_tool_calls?: boolean | null;
             /** @description The id of the response that this request continues. */
             previous_response_id?: string | null;
+            /** @description A stored prompt, by `id`, with `variables`. */
+            prompt?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description How much the model thinks. A summary changes nothing: reasoning is always in the response. */
+            reasoning?: {
+                effort?: string;
+                summary?: string;
+            } | null;
             /** @description `false`: the response is erased when it was read. Not with `background`. */
             store?: boolean | null;
             /** @description `true`: the response is a stream of events; else the whole response at the end. */
@@ -1590,12 +1608,40 @@ export interface components {
              * @description How random the answer is.
              */
             temperature?: number | null;
+            /** @description The form of the text. */
+            text?: {
+                format?: {
+                    /** @enum {unknown} */
+                    type: "text" | "json_object";
+                };
+                verbosity?: string;
+            } | null;
+            /** @description Which function the model must call. */
+            tool_choice?: ("none" | "auto" | "required" | null) | {
+                /** @constant */
+                type: "function";
+                name: string;
+            };
             /** @description Functions that the model may call. */
             tools?: {
                 /** @constant */
                 type: "function";
                 name: string;
             }[] | null;
+            /**
+             * Format: int32
+             * @description The likeliest other tokens for each token of a stream.
+             */
+            top_logprobs?: number | null;
+            /**
+             * Format: double
+             * @description Which of the likeliest tokens the model chooses from.
+             */
+            top_p?: number | null;
+            /** @description Must be `disabled`: this service leaves nothing out. */
+            truncation?: string | null;
+            /** @description The id of the end user, for the upstream. */
+            user?: string | null;
         };
         /** @description A request for a ticket. */
         NewTicket: {
@@ -2349,6 +2395,7 @@ export interface components {
             /** @constant */
             object: "response";
             created_at: number;
+            completed_at: number | null;
             /** @enum {unknown} */
             status: "in_progress" | "completed" | "incomplete" | "cancelled" | "failed";
             model: string;

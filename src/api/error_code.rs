@@ -91,6 +91,7 @@ error_codes! {
     /// A field is valid in the format of the request, but this service does not carry it.
     UnsupportedParameter: BAD_REQUEST, Change, Body, "Unsupported field";
     /// The response that the request continues is unknown, still running, or no longer kept.
+    MissingRequiredParameter: BAD_REQUEST, Change, Body, "Missing parameter";
     PreviousResponseNotFound: BAD_REQUEST, Change, Body, "No such previous response";
     /// The `Idempotency-Key` was used for another request.
     IdempotencyConflict: UNPROCESSABLE_ENTITY, Change, Body, "The key was used for another request";

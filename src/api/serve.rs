@@ -13,7 +13,6 @@ use super::connection::Connection;
 use super::connection_record::ConnectionKind;
 use super::connections::Arrival;
 use super::large_bodies::is_large;
-use super::parsed_request::ParsedRequest;
 use super::problem::Problem;
 use super::sse::{ended, name_generation};
 use super::start::{self, AdmittedRequest, AttachedGeneration, insert_attached};
@@ -21,7 +20,6 @@ use super::state::Api;
 use super::wire::port::{AnswerForm, AnswerWait, StreamHead, StreamPurpose, WholeAnswer, Wire, stream};
 use crate::domain::{EventId, Start};
 use crate::generation::{FollowError, Following, Origin};
-use crate::json::JsonObject;
 use crate::telemetry::ResumedBy;
 
 /// The generation of a request.
@@ -81,23 +79,14 @@ async fn attach<W: Wire>(
         return Ok(Attachment::Attached(form, attached));
     }
     let head = W::resolve(api, caller, head, &fields).await?;
-    let parsed = if is_large(fields.text_len()) {
-        parse_large::<W>(api, caller, head, form, fields).await?
+    let length = W::parse_len(&head, &fields);
+    let parsed = if is_large(length) {
+        let caller = caller.clone();
+        api.large_bodies.run(length, move || W::parse(head, form, fields, &caller)).await?
     } else {
         W::parse(head, form, fields, caller)?
     };
     start::start(api, caller, parsed, pending).await.map(|attached| Attachment::Attached(form, attached))
-}
-
-async fn parse_large<W: Wire>(
-    api: &Api,
-    caller: &Caller,
-    head: W::Head,
-    form: AnswerForm,
-    fields: JsonObject,
-) -> Result<ParsedRequest, Problem> {
-    let caller = caller.clone();
-    api.large_bodies.run(fields.text_len(), move || W::parse(head, form, fields, &caller)).await
 }
 
 async fn respond<W: Wire>(

@@ -1,4 +1,4 @@
-//! Responses with the state of a generation.
+//! Responses with the state of a generation, which are sent in pieces.
 
 use std::io;
 use std::pin::Pin;
@@ -20,12 +20,10 @@ use super::state::Api;
 use super::state_json::state_json;
 use crate::generation::GenerationState;
 
-/// States up to this size are sent whole, with their length.
+/// JSON up to this size is sent whole, with its length.
 const SMALL: usize = 16 << 10;
 
-/// Responds with a state. A large state is sent in pieces, as its client reads them, and counts as `connection`.
-/// Without one, it opens a connection of its own if one is free. It is sent in any case: it holds only a page of the
-/// log in memory, and its events have already happened.
+/// Responds with a state, as [`respond_in_pieces`] does.
 pub async fn respond(
     api: &Api,
     caller: &Caller,
@@ -33,7 +31,18 @@ pub async fn respond(
     connection: Option<Connection>,
 ) -> Result<Response, Problem> {
     let outline = state.outline().await.map_err(|_| Problem::history_lost())?;
-    let mut json = state_json(&state, &outline);
+    respond_in_pieces(api, caller, state_json(&state, &outline), connection).await
+}
+
+/// Responds with JSON whose texts are in a log. If it is large, it is sent in pieces, as its client reads them, and
+/// counts as `connection`. Without one, it opens a connection of its own if one is free. It is sent in any case: it
+/// holds only a page of the log in memory, and its events have already happened.
+pub async fn respond_in_pieces(
+    api: &Api,
+    caller: &Caller,
+    mut json: OutputPieces,
+    connection: Option<Connection>,
+) -> Result<Response, Problem> {
     let mut head = Vec::new();
     let is_whole = loop {
         match json.next().await {
@@ -58,7 +67,7 @@ pub async fn respond(
     Ok(response)
 }
 
-/// A state that is sent in pieces. The body ends with an error if its connection is displaced.
+/// JSON that is sent in pieces. The body ends with an error if its connection is displaced.
 struct StateBody {
     head: Option<Vec<u8>>,
     json: OutputPieces,

@@ -107,6 +107,13 @@ pub struct Done {
     pub timings: Timings,
 }
 
+impl Done {
+    /// Returns how a choice ended.
+    pub fn finish_of(&self, choice: u32) -> Option<&Finish> {
+        self.finish.iter().find(|finish| finish.choice == choice)
+    }
+}
+
 /// How one choice ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finish {

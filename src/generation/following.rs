@@ -37,7 +37,7 @@ pub struct ViewerHandle {
     /// log, or will be.
     _viewer: Option<ViewerLease>,
     /// Only for a generation whose record is removed with its last holder.
-    _record: Option<Arc<Record>>,
+    record: Option<Arc<Record>>,
     _live: Gauge,
     /// Only for a generation of a chat.
     chat: Option<ChatEnd>,
@@ -80,7 +80,7 @@ impl ViewerHandle {
         let waiting = queue_state.filter(|queue_state| matches!(*queue_state.borrow(), QueueState::Waiting(_)));
         Self {
             _viewer: viewer,
-            _record: record,
+            record,
             _live: live,
             chat: None,
             queue_positions: waiting.map(|queue_state| queue_positions(queue_state).boxed()),
@@ -143,7 +143,7 @@ impl Following {
 
     /// Returns the texts of the log.
     pub fn texts(&self) -> LogTexts {
-        LogTexts::new(Arc::clone(&self.log))
+        LogTexts::new(Arc::clone(&self.log), self.handle.record.clone())
     }
 
     /// Returns the generation's queue position, each one once; pending if it is not queued.
@@ -192,7 +192,7 @@ impl Following {
 
     /// Returns the current state of the generation.
     pub fn state(&self) -> impl Future<Output = Result<GenerationState, FollowError>> + Send + use<> {
-        GenerationState::now(Arc::clone(&self.log))
+        GenerationState::now(Arc::clone(&self.log), self.handle.record.clone())
     }
 }
 

@@ -6,13 +6,15 @@ use futures_util::Stream;
 use memchr::memchr;
 use tokio::task::consume_budget;
 
+use super::storage::Record;
 use crate::domain::{Entry, Event, Part, Sequence};
 use crate::event_log::{EntryBatch, GenerationLog, read_page};
 
-/// Reads the texts of one log. Holds no text.
+/// Reads the texts of one log. Holds no text, and keeps the record of its generation.
 #[derive(Clone)]
 pub struct LogTexts {
     log: Arc<dyn GenerationLog>,
+    _record: Option<Arc<Record>>,
 }
 
 /// The range of the log that holds the fragments of one text.
@@ -38,8 +40,8 @@ pub enum TextKind {
 pub struct LogLost;
 
 impl LogTexts {
-    pub(super) fn new(log: Arc<dyn GenerationLog>) -> Self {
-        Self { log }
+    pub(super) const fn new(log: Arc<dyn GenerationLog>, record: Option<Arc<Record>>) -> Self {
+        Self { log, _record: record }
     }
 
     /// Returns one text, escaped, in pieces of at most 64 KiB, none of which ends in an escape. No text is held between

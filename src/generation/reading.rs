@@ -53,7 +53,8 @@ impl Generations {
 
     /// Returns the current state of a generation.
     pub async fn inspect(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
-        GenerationState::now(self.open(principal, id, Sequence::START).await?).await
+        let log = self.open(principal, id, Sequence::START).await?;
+        GenerationState::now(log, self.0.unkept.held(id)).await
     }
 
     /// Waits, as a viewer, until a generation has events after a position or has ended, at most `patience`.

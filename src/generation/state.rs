@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::log_text::{LogLost, LogTexts, TextKind, TextSpan, page_up_to};
+use super::storage::Record;
 use crate::domain::{
     Cancelled, Chunk, Done, Entry, Escaped, Event, EventPosition, Failed, Finish, Part, Sequence, Start, Timings, Usage,
 };
@@ -16,6 +17,8 @@ use crate::event_log::GenerationLog;
 pub struct GenerationState {
     log: Arc<dyn GenerationLog>,
     position: Sequence,
+    /// Only for a generation whose record is removed with its last holder.
+    record: Option<Arc<Record>>,
 }
 
 /// A state without its texts.
@@ -58,23 +61,30 @@ pub struct ToolCallOutline {
 impl GenerationState {
     /// Returns the state after the entry at `position`, which must be in the log.
     pub(super) fn at(log: Arc<dyn GenerationLog>, position: Sequence) -> Self {
-        Self { log, position }
+        Self { log, position, record: None }
     }
 
     /// Returns the state at the log's tail.
-    pub(super) async fn now<E: From<LogLost>>(log: Arc<dyn GenerationLog>) -> Result<Self, E> {
+    pub(super) async fn now<E: From<LogLost>>(
+        log: Arc<dyn GenerationLog>,
+        record: Option<Arc<Record>>,
+    ) -> Result<Self, E> {
         let position = log.tail().await.map_err(|_| LogLost)?.sequence;
-        Ok(Self { log, position })
+        Ok(Self { log, position, record })
     }
 
     /// Reads the log once, without keeping its text.
     pub async fn outline(&self) -> Result<Outline, LogLost> {
         let choices = BTreeMap::from([(0, ChoiceOutline::default())]);
         let start = Arc::clone(self.log.start());
-        let position = EventPosition { epoch: self.log.epoch_of(self.position), sequence: self.position };
-        let mut outline = Outline { start, position, status: Status::Running, choices };
+        let mut outline = Outline { start, position: self.position(), status: Status::Running, choices };
         self.each_entry(|entry| outline.apply(entry)).await?;
         Ok(outline)
+    }
+
+    /// Returns the position of the last event.
+    pub fn position(&self) -> EventPosition {
+        EventPosition { epoch: self.log.epoch_of(self.position), sequence: self.position }
     }
 
     /// Returns the start of the generation.
@@ -96,7 +106,7 @@ impl GenerationState {
 
     /// Returns the texts of the log.
     pub fn texts(&self) -> LogTexts {
-        LogTexts::new(Arc::clone(&self.log))
+        LogTexts::new(Arc::clone(&self.log), self.record.clone())
     }
 }
 
@@ -104,7 +114,7 @@ impl Outline {
     /// Returns how a choice ended, once the generation is done.
     pub fn finish(&self, choice: u32) -> Option<&Finish> {
         let Status::Done(done) = &self.status else { return None };
-        done.finish.iter().find(|finish| finish.choice == choice)
+        done.finish_of(choice)
     }
 
     fn apply(&mut self, entry: &Entry) {

@@ -20,9 +20,10 @@ impl Generations {
     /// Stops a generation; one that has already ended is unchanged. Returns its state after that.
     pub async fn stop(&self, principal: &Principal, id: GenerationId) -> Result<GenerationState, FollowError> {
         let log = self.open(principal, id, Sequence::START).await?;
+        let record = self.0.unkept.held(id);
         self.0.log.request_end(id, CancelReason::ClientRequest).await?;
         _ = timeout(LONGEST_WAIT, self.closed(id, &log)).await;
-        GenerationState::now(log).await
+        GenerationState::now(log, record).await
     }
 
     /// Stops a generation and removes its log, which also happens if this future is dropped while it waits for the end.

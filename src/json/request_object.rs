@@ -1,5 +1,6 @@
 //! A JSON object that keeps its members as written.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub struct JsonObject {
     /// Names and values that are not in `text`.
     written: String,
     members: Vec<Member>,
+    _held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The text that an object is parsed from. The type that owns it may account for its bytes as long as a clone of the
@@ -105,7 +107,7 @@ impl JsonObject {
             Member { name, value: range(value) }
         });
         let members = members.collect();
-        let object = Self { text, written, members };
+        let object = Self { text, written, members, _held: None };
         for (name, value) in object.iter() {
             check(name, value)?;
         }
@@ -113,6 +115,11 @@ impl JsonObject {
             Some(name) => Err(InvalidObject::Duplicate(name.into())),
             None => Ok(object),
         }
+    }
+
+    /// Returns an object without members. `held`, such as reserved memory, lives as long as a clone of it.
+    pub fn holding(held: impl Any + Send + Sync) -> Self {
+        Self { _held: Some(Arc::new(held)), ..Self::default() }
     }
 
     /// Returns a member's JSON.
@@ -216,7 +223,7 @@ impl JsonObject {
 
 impl Default for JsonObject {
     fn default() -> Self {
-        Self { text: Arc::new(""), written: String::new(), members: Vec::new() }
+        Self { text: Arc::new(""), written: String::new(), members: Vec::new(), _held: None }
     }
 }
 

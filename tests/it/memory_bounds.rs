@@ -101,25 +101,28 @@ async fn send_and_read_first_bytes(request: RequestBuilder) -> Response {
 async fn a_slow_reader_of_a_large_answer_costs_less_than_128_kib() {
     const READERS: u32 = 60;
     const MOST: usize = 128 * KIB;
-    let forms: [(&str, Method, &str); 4] = [
-        ("state", Method::GET, ""),
-        ("long poll", Method::GET, "?after=1&wait=10s"),
-        ("snapshot event", Method::GET, "/events?replay=snapshot"),
+    let forms: [(&str, Method, &str); 5] = [
+        ("state", Method::GET, "/v1/generations/gen_ID"),
+        ("long poll", Method::GET, "/v1/generations/gen_ID?after=1&wait=10s"),
+        ("snapshot event", Method::GET, "/v1/generations/gen_ID/events?replay=snapshot"),
+        ("response", Method::GET, "/v1/responses/resp_ID"),
         ("joiner that waits for JSON", Method::POST, ""),
     ];
     for protocol in Protocol::BOTH {
-        for (name, method, tail) in &forms {
+        for (name, method, path) in &forms {
             case(&format!("{name}, {protocol:?}"), async {
                 let upstream = AnsweringUpstream::start().await;
                 let mut measured = Measured::start(&upstream, slow_http2_client(), |_| {}).await;
                 let id = large_answer(&measured, "large").await;
                 measured.mark();
-                let reader = || match *method {
-                    Method::POST => {
+                let reader = || {
+                    if *method == Method::POST {
                         let body = json!({"input": "x", "model": LARGE}).to_string();
-                        measured.post().header(ACCEPT, "application/json").header("idempotency-key", "large").body(body)
+                        let request = measured.post().header(ACCEPT, "application/json");
+                        return request.header("idempotency-key", "large").body(body);
                     }
-                    _ => measured.request(Method::GET, &format!("{GENERATIONS}/{id}{tail}")).header(ACCEPT, "*/*"),
+                    let path = path.replace("gen_ID", &id).replace("ID", id.trim_start_matches("gen_"));
+                    measured.request(Method::GET, &path).header(ACCEPT, "*/*")
                 };
                 let mut readers = Vec::new();
                 for _ in 0..READERS {
@@ -174,6 +177,43 @@ async fn slow_readers_of_evicted_or_deleted_answers_stay_within_the_event_log_me
         drop(readers);
         measured.service.metric_becomes(IN_FLIGHT, 0.0).await;
     }
+}
+
+#[tokio::test]
+async fn requests_that_continue_a_large_response_stay_within_the_memory_for_bodies() {
+    const REQUESTS: usize = 60;
+    const BODIES: usize = 32 * MIB;
+    const LOG: usize = 32 * MIB;
+    let upstream = AnsweringUpstream::start().await;
+    let change = |settings: &mut Settings| {
+        settings.server.max_body_memory = Size::mib(BODIES / MIB);
+        settings.event_log.memory.max_bytes = Size::mib(LOG / MIB);
+    };
+    let mut measured = Measured::start(&upstream, Protocol::Http1.client(), change).await;
+    let id = large_answer(&measured, "large").await.replace("gen_", "resp_");
+    let path = format!("/v1/responses/{id}/input_items");
+    assert_eq!(soon(measured.request(Method::GET, &path).send()).await.expect("a response").status(), 200);
+    let begin = json!({"model": LARGE, "input": "x"}).to_string();
+    let post = |body: String| {
+        measured.request(Method::POST, "/v1/responses").header(CONTENT_TYPE, "application/json").body(body)
+    };
+    let first: Value = soon(post(begin).send()).await.expect("a response").json().await.expect("JSON");
+    let item = &first["output"][0]["id"];
+    let bodies = [
+        json!({"model": HELD, "previous_response_id": first["id"], "input": "x", "background": true}),
+        json!({"model": HELD, "input": [{"type": "item_reference", "id": item}], "background": true}),
+    ];
+    let requests: Vec<_> = bodies.iter().cycle().take(REQUESTS).map(|body| post(body.to_string())).collect();
+    measured.mark();
+    let answers = soon(join_all(requests.into_iter().map(RequestBuilder::send))).await;
+    let statuses: Vec<_> = answers.into_iter().map(|answer| answer.expect("a response").status().as_u16()).collect();
+    assert!(statuses.iter().all(|status| [200, 429, 503].contains(status)), "{statuses:?}");
+    measured.other.round().await;
+    let (growth, most) = (measured.growth(), 3 * (BODIES + LOG));
+    println!("{REQUESTS} requests, {statuses:?}: {} MiB", growth / MIB);
+    assert!(growth < most, "{} MiB of {} MiB", growth / MIB, most / MIB);
+    upstream.release();
+    measured.service.metric_becomes(BODY_BYTES, 0.0).await;
 }
 
 /// A body that sends the chunks of `sent` and never ends.

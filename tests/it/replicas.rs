@@ -308,6 +308,12 @@ async fn generation_of_a_killed_replica_ends_as_replica_lost_within_the_lease() 
     for (after, status) in [("2.3", 204), (&format!("{id}.2.3"), 204), ("3", 410), ("2", 200)] {
         assert_eq!(other.get(&format!("/v1/generations/{id}/events?after={after}")).await.status, status, "{after}");
     }
+    // The first owner's events of a response have the numbers 0 to 4.
+    let response = id.replace("gen_", "resp_");
+    for (number, status) in [(4, 200), (5, 410), (9, 410)] {
+        let path = format!("/v1/responses/{response}?stream=true&starting_after={number}");
+        assert_eq!(other.get(&path).await.status, status, "{number}");
+    }
 }
 
 /// Two faults at once: a token that was shown while Redis was silent, and then lost with its replica.

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokenrill::settings::Size;
 
 use crate::support::{Answer, Call, Service, Upstream, case, soon};
 
@@ -360,7 +361,55 @@ async fn second_turn_continues_the_first_by_its_id_and_by_its_items() {
     input.extend(results.as_array().expect("a list").clone());
     let (answered, body) = sent(&service, &upstream, &json!({"model": "m", "input": input}), answer).await;
     assert_eq!(body["messages"], conversation);
-    answered.text().await;
+    let continued = answered.json().await["id"].as_str().expect("an id").to_owned();
+
+    // The input is listed with what its references name, page by page.
+    let mut listed = Vec::new();
+    let mut path = format!("/v1/responses/{continued}/input_items?order=asc&limit=2");
+    loop {
+        let page = service.get(&path).await.json().await;
+        listed.extend(page["data"].as_array().expect("a list").clone());
+        if page["has_more"] != true {
+            break;
+        }
+        let last = page["last_id"].as_str().expect("an id");
+        path = format!("/v1/responses/{continued}/input_items?order=asc&limit=2&after={last}");
+    }
+    let kinds: Vec<_> = listed.iter().map(|item| item["type"].as_str().expect("a type")).collect();
+    assert_eq!(
+        kinds,
+        ["message", "message", "function_call", "function_call", "function_call_output", "function_call_output"]
+    );
+    assert_eq!(listed[2]["arguments"], response["output"][2]["arguments"]);
+}
+
+#[tokio::test]
+async fn request_that_refers_to_more_than_a_request_may_hold_is_refused() {
+    let upstream = Upstream::start().await;
+    let mut settings = Service::settings(&upstream.base_url());
+    settings.server.max_body = Size::kib(16);
+    let service = Service::with(settings).await;
+    let (answered, _) = sent(&service, &upstream, &json!({"model": "m", "input": "x"}), async |call| {
+        call.ok().await;
+        call.text(&"a".repeat(6 << 10)).await;
+        call.finish("stop").await;
+        call.done().await;
+    })
+    .await;
+    let response = answered.json().await;
+    let reference = json!({"type": "item_reference", "id": response["output"][0]["id"]});
+    let three = json!({"model": "m", "input": [reference, reference, reference]});
+    let both = json!({"model": "m", "previous_response_id": response["id"], "input": [reference]});
+    for body in [three, both] {
+        let refused = send(&service, &body).await;
+        assert_eq!(refused.status, 400, "{body}");
+        let error = refused.json().await["error"].clone();
+        assert_eq!((&error["param"], &error["code"]), (&json!("input"), &json!("invalid_request")), "{error}");
+    }
+    assert!(!upstream.was_called());
+    let once = json!({"model": "m", "previous_response_id": response["id"], "input": "y"});
+    let (answered, _) = sent(&service, &upstream, &once, answer).await;
+    assert_eq!(answered.status, 200);
 }
 
 #[tokio::test]
@@ -410,7 +459,9 @@ async fn what_is_not_carried_is_refused_before_the_model_is_asked() {
         ("truncation", json!("auto"), "truncation", "unsupported_value"),
         ("input", json!([{"type": "computer_call"}]), "input[0].type", "unsupported_value"),
         ("input", json!(5), "input", "invalid_request"),
-        ("input", Value::Null, "input", "invalid_request"),
+        ("input", Value::Null, "input", "missing_required_parameter"),
+        ("input", json!([{"type": "reasoning", "summary": []}]), "input", "invalid_request"),
+        ("previous_response_id", json!(5), "previous_response_id", "invalid_request"),
         ("metadata", json!({"a": 5}), "metadata", "invalid_request"),
         ("stream", json!("yes"), "stream", "invalid_request"),
         ("temperature", json!("hot"), "temperature", "invalid_request"),
@@ -447,9 +498,17 @@ async fn response_that_is_not_stored_is_gone_when_it_was_read() {
     let service = Service::before(&upstream.base_url()).await;
     let mut body = asking(false);
     body["store"] = false.into();
-    let (answered, _) = sent(&service, &upstream, &body, answer).await;
+    // Longer than what is sent at once: the rest is read from the log while the client reads.
+    let text = "Hello ".repeat(200_000);
+    let (answered, _) = sent(&service, &upstream, &body, async |call| {
+        call.ok().await;
+        call.text(&text).await;
+        call.finish("stop").await;
+        call.done().await;
+    })
+    .await;
     let response = answered.json().await;
-    assert_eq!((output_text(&response), &response["store"]), (&json!("Hello"), &json!(false)));
+    assert_eq!((output_text(&response).as_str(), &response["store"]), (Some(text.as_str()), &json!(false)));
     let path = format!("/v1/responses/{}", response["id"].as_str().expect("an id"));
     // It is erased beside the response.
     soon(async {

@@ -35,6 +35,15 @@ pub trait Encoder: Send + 'static {
     fn skip(&mut self, _entry: &Entry) {}
 }
 
+/// Whether blocks have ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockIds {
+    /// A wire's own operation: an id would make openai-python fail at any later empty block.
+    Absent,
+    /// `GET /v1/generations/{id}/events?format=`: a stream that can be resumed after any event.
+    Present,
+}
+
 /// What a stream tells its client beside the entries of the log.
 #[derive(Debug, Clone, Copy)]
 pub enum Notice {

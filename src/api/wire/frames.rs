@@ -81,6 +81,14 @@ impl Frames {
         Some(pieces)
     }
 
+    /// Returns all bytes, as pieces.
+    pub fn into_pieces(mut self) -> VecDeque<OutputPiece> {
+        let rest = self.split_off_logged();
+        let mut pieces = VecDeque::from([OutputPiece::Written(self.take())]);
+        pieces.extend(rest.into_iter().flatten());
+        pieces
+    }
+
     /// Appends bytes that were split off.
     pub fn append(&mut self, bytes: &[u8]) {
         self.bytes.put_slice(bytes);

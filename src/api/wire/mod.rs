@@ -20,7 +20,7 @@ pub mod retry_headers;
 pub mod table;
 pub mod ui_stream;
 
-pub use encoder::Encoder;
+pub use encoder::{BlockIds, Encoder};
 pub use frames::Frames;
 pub use native::encoder::NativeEncoder;
-pub use openai_chat::encoder::{BlockIds, ChatEncoder};
+pub use openai_chat::encoder::ChatEncoder;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::encoder::Encoder;
+use super::encoder::{BlockIds, Encoder};
 use crate::api::allowance::RateLimitHeaders;
 use crate::api::caller::Caller;
 use crate::api::connection::Connection;
@@ -68,7 +68,12 @@ pub trait Wire: 'static {
         ready(Ok(head))
     }
 
-    /// Parses the body of a request that starts a generation. Runs on a blocking thread if the body is large.
+    /// Returns the bytes that [`parse`](Self::parse) reads.
+    fn parse_len(_head: &Self::Head, fields: &JsonObject) -> usize {
+        fields.text_len()
+    }
+
+    /// Parses the body of a request that starts a generation. Runs on a blocking thread if there is much to read.
     fn parse(head: Self::Head, form: AnswerForm, fields: JsonObject, caller: &Caller)
     -> Result<ParsedRequest, Problem>;
 
@@ -82,7 +87,9 @@ pub trait Wire: 'static {
     -> impl Future<Output = Result<Response, Problem>> + Send;
 
     /// Whether errors of this path are written in this dialect.
-    fn writes_errors_of(path: &str) -> bool;
+    fn writes_errors_of(path: &str) -> bool {
+        path.strip_prefix(Self::PATH).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    }
 
     fn refusal(problem: ProblemBody, format: RefusalFormat) -> RefusalBody;
 
@@ -122,6 +129,16 @@ pub enum StreamPurpose {
     Answer,
     /// `GET /v1/generations/{id}/events?format=`, which resumes after any event.
     Follow,
+}
+
+impl StreamPurpose {
+    /// Returns whether the blocks of a wire of SDKs have ids.
+    pub const fn block_ids(self) -> BlockIds {
+        match self {
+            Self::Answer => BlockIds::Absent,
+            Self::Follow => BlockIds::Present,
+        }
+    }
 }
 
 /// A generation whose whole answer was requested.

@@ -7,11 +7,11 @@ use proptest::strategy::ValueTree as _;
 use serde_json::Value;
 
 use super::block_encoder::BlockEncoder;
-use super::encoder::{CatchUp, Encoder, PageEffect};
+use super::encoder::{BlockIds, CatchUp, Encoder, PageEffect};
 use super::frames::Frames;
 use super::messages::encoder::MessagesEncoder;
 use super::native::encoder::NativeEncoder;
-use super::openai_chat::encoder::{BlockIds, ChatEncoder};
+use super::openai_chat::encoder::ChatEncoder;
 use super::responses::encoder::ResponsesEncoder;
 use super::ui_stream::encoder::UiEncoder;
 use crate::api::ready_writes::ready_writes;

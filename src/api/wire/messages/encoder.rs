@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::encoder::{Encoder, Notice};
+use super::super::encoder::{BlockIds, Encoder, Notice};
 use super::super::frames::Frames;
-use super::super::openai_chat::encoder::BlockIds;
 use super::super::retry::Retry;
 use super::content_state::{CallArguments, HeldBlock, HeldCall, StreamedBlock, non_empty};
 use super::error_body::MessagesError;

@@ -42,7 +42,7 @@ pub fn usage_json(usage: &Usage) -> Value {
 
 /// Returns the stop reason of a complete answer.
 pub fn stop_reason(done: &Done, refusal: Refusal) -> &str {
-    let reason = done.finish.first().map_or("stop", |finish| &*finish.reason);
+    let reason = done.finish_of(0).map_or("stop", |finish| &*finish.reason);
     match reason {
         _ if refusal == Refusal::Given => "refusal",
         "length" => "max_tokens",

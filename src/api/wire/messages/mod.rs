@@ -26,7 +26,6 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::openai_chat::encoder::BlockIds;
 use super::port::{
     AnswerForm, RefusalBody, RefusalFormat, RefusalSchemas, StreamHead, StreamPurpose, WholeAnswer, Wire,
 };
@@ -78,11 +77,7 @@ impl Wire for Messages {
     }
 
     fn encoder(start: &Arc<Start>, purpose: StreamPurpose) -> MessagesEncoder {
-        let ids = match purpose {
-            StreamPurpose::Answer => BlockIds::Absent,
-            StreamPurpose::Follow => BlockIds::Present,
-        };
-        MessagesEncoder::new(Arc::clone(start), ids)
+        MessagesEncoder::new(Arc::clone(start), purpose.block_ids())
     }
 
     fn whole(

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::encoder::Encoder;
+use super::super::encoder::{BlockIds, Encoder};
 use super::super::frames::Frames;
-use super::encoder::{BlockIds, ChatEncoder};
+use super::encoder::ChatEncoder;
 use super::merge::{MergeRule, index, merge};
 use crate::domain::{Entry, Event, Start, UsageRequest};
 use crate::json::{Object, Tree};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::super::encoder::{Encoder, Notice};
+use super::super::encoder::{BlockIds, Encoder, Notice};
 use super::super::frames::Frames;
 use super::super::retry::Retry;
 use super::error_body::OpenAiError;
@@ -26,15 +26,6 @@ pub struct ChatEncoder {
 }
 
 const DIALECT: ProviderDialect = ProviderDialect::OpenAiChat;
-
-/// Whether blocks have ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlockIds {
-    /// `POST /v1/chat/completions`: an id would make openai-python fail at any later empty block.
-    Absent,
-    /// `GET /v1/generations/{id}/events?format=openai`: a stream that can be resumed.
-    Present,
-}
 
 impl ChatEncoder {
     pub const fn new(start: Arc<Start>, ids: BlockIds) -> Self {

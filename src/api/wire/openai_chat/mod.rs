@@ -40,7 +40,7 @@ use crate::api::state::Api;
 use crate::domain::Start;
 use crate::json::JsonObject;
 use body::{ChatCompletionBody, OPERATION};
-use encoder::{BlockIds, ChatEncoder};
+use encoder::ChatEncoder;
 use openapi::ChatSchemas;
 
 /// OpenAI's chat completions.
@@ -76,11 +76,7 @@ impl Wire for OpenAiChat {
     }
 
     fn encoder(start: &Arc<Start>, purpose: StreamPurpose) -> ChatEncoder {
-        let ids = match purpose {
-            StreamPurpose::Answer => BlockIds::Absent,
-            StreamPurpose::Follow => BlockIds::Present,
-        };
-        ChatEncoder::new(Arc::clone(start), ids)
+        ChatEncoder::new(Arc::clone(start), purpose.block_ids())
     }
 
     fn whole(

@@ -35,8 +35,36 @@ pub struct ResponsesBody {
     /// Functions that the model may call.
     #[schema(value_type = Option<Vec<Object>>)]
     pub tools: Option<Vec<Value>>,
+    /// Which function the model must call: `none`, `auto`, `required`, a function, or a list of allowed ones.
+    #[schema(value_type = Option<Object>)]
+    pub tool_choice: Option<Value>,
+    /// Whether the model may call several functions at once.
+    pub parallel_tool_calls: Option<bool>,
+    /// Repeated in the response; this service calls no tools itself.
+    pub max_tool_calls: Option<u32>,
+    /// The form of the text: `format` with `text`, `json_object` or `json_schema`, and `verbosity`.
+    #[schema(value_type = Option<Object>)]
+    pub text: Option<Value>,
+    /// How much the model thinks: `effort`. `summary` changes nothing: reasoning is always in the response.
+    #[schema(value_type = Option<Object>)]
+    pub reasoning: Option<Value>,
+    /// `message.output_text.logprobs` adds log probabilities to the deltas of a stream. Other values change nothing.
+    pub include: Option<Vec<String>>,
+    /// The likeliest other tokens for each token of a stream.
+    #[schema(maximum = 20)]
+    pub top_logprobs: Option<u32>,
     /// How random the answer is.
     pub temperature: Option<f64>,
+    /// Which of the likeliest tokens the model chooses from.
+    pub top_p: Option<f64>,
+    /// A stored prompt, by `id`, with `variables`.
+    #[schema(value_type = Option<Object>)]
+    pub prompt: Option<Value>,
+    /// Must be `disabled`: this service leaves nothing out.
+    #[schema(pattern = "^disabled$")]
+    pub truncation: Option<String>,
+    /// The id of the end user, for the upstream.
+    pub user: Option<String>,
     /// Up to 16 pairs, which the response repeats.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Value>,
@@ -80,7 +108,39 @@ pub fn describe(document: &mut Value) {
         "additionalProperties": {"type": "string", "maxLength": 512},
         "propertyNames": {"minLength": 1, "maxLength": 64},
     });
-    for (name, schema) in [("input", input), ("tools", tools), ("metadata", metadata)] {
+    let choice = json!({
+        "description": "Which function the model must call.",
+        "anyOf": [
+            {"enum": ["none", "auto", "required", null]},
+            {
+                "type": "object",
+                "required": ["type", "name"],
+                "properties": {"type": {"const": "function"}, "name": {"type": "string", "minLength": 1}},
+            },
+        ],
+    });
+    let form = json!({
+        "description": "The form of the text.",
+        "type": ["object", "null"],
+        "properties": {
+            "format": {"type": "object", "required": ["type"], "properties": {"type": {"enum": ["text", "json_object"]}}},
+            "verbosity": {"type": "string"},
+        },
+    });
+    let reasoning = json!({
+        "description": "How much the model thinks. A summary changes nothing: reasoning is always in the response.",
+        "type": ["object", "null"],
+        "properties": {"effort": {"type": "string"}, "summary": {"type": "string"}},
+    });
+    let fields = [
+        ("input", input),
+        ("tools", tools),
+        ("tool_choice", choice),
+        ("text", form),
+        ("reasoning", reasoning),
+        ("metadata", metadata),
+    ];
+    for (name, schema) in fields {
         set(document, "/components/schemas/NewResponse/properties", name, schema);
     }
     let request = |stream: bool| json!({"model": "demo?tokens=5&rate=max", "input": "Hello", "stream": stream});

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::members::{MemberKind, members_of, object, text_of, value};
+use super::tool_fields::{function, tool_choice};
 use super::unsupported;
 use crate::api::problem::Problem;
 use crate::json::JsonObject;
@@ -51,7 +53,9 @@ const UNSUPPORTED: [&str; 6] =
     ["access_programs", "background_options", "context_management", "conversation", "image", "moderation"];
 
 /// Returns the fields of a chat completion, without messages. Unknown fields are forwarded.
-pub fn convert(fields: &JsonObject) -> Result<JsonObject, Problem> {
+///
+/// They are added to `chat`.
+pub fn convert(fields: &JsonObject, mut chat: JsonObject) -> Result<JsonObject, Problem> {
     if let Some(name) = UNSUPPORTED.iter().find(|name| fields.present(name).is_some()) {
         return Err(unsupported::parameter(&format!("/{name}"), "is a field that this service does not carry"));
     }
@@ -75,7 +79,6 @@ pub fn convert(fields: &JsonObject) -> Result<JsonObject, Problem> {
         return Err(unsupported::value("/truncation", "must be \"disabled\": this service leaves nothing out"));
     }
     check_kinds(fields)?;
-    let mut chat = JsonObject::default();
     for (name, json) in fields.iter() {
         let is_forwarded = SAME.contains(&name) || OWN.contains(&name) || !READ.contains(&name);
         if is_forwarded && let Ok(value) = serde_json::from_str::<&serde_json::value::RawValue>(json) {
@@ -89,18 +92,17 @@ pub fn convert(fields: &JsonObject) -> Result<JsonObject, Problem> {
         chat.set("max_completion_tokens", &limit);
     }
     set_logprobs(fields, &mut chat)?;
-    if let Some(effort) = object(fields, "reasoning")?.and_then(|mut reasoning| reasoning.remove("effort")) {
-        match effort {
-            Value::Null => {}
-            Value::String(_) => chat.set("reasoning_effort", &effort),
-            _ => return Err(unsupported::invalid("/reasoning/effort", "must be a text")),
+    if let Some(reasoning) = object(fields, "reasoning")? {
+        text_of(&reasoning, "summary", "/reasoning")?;
+        if let Some(effort) = text_of(&reasoning, "effort", "/reasoning")? {
+            chat.set("reasoning_effort", &effort);
         }
     }
-    if let Some(mut text) = object(fields, "text")? {
-        if let Some(format) = text.remove("format").filter(|format| !format.is_null()) {
-            set_format(&format, &mut chat)?;
+    if let Some(text) = object(fields, "text")? {
+        if let Some(format) = text.get("format").filter(|format| !format.is_null()) {
+            set_format(format, &mut chat)?;
         }
-        if let Some(verbosity) = text.remove("verbosity").filter(|verbosity| !verbosity.is_null()) {
+        if let Some(verbosity) = text_of(&text, "verbosity", "/text")? {
             chat.set("verbosity", &verbosity);
         }
     }
@@ -163,10 +165,16 @@ fn set_format(format: &Value, chat: &mut JsonObject) -> Result<(), Problem> {
         Some("text") => {}
         Some("json_object") => chat.set("response_format", &json!({"type": "json_object"})),
         Some("json_schema") => {
-            let mut schema = Map::new();
-            for name in ["name", "description", "schema", "strict"] {
-                if let Some(value) = format.get(name).filter(|value| !value.is_null()) {
-                    schema.insert(name.to_owned(), value.clone());
+            let kinds: [MemberKind; 4] = [
+                ("name", Value::is_string, "must be a text"),
+                ("description", Value::is_string, "must be a text"),
+                ("schema", Value::is_object, "must be an object"),
+                ("strict", Value::is_boolean, "must be true or false"),
+            ];
+            let schema = members_of(format, &kinds, "/text/format")?;
+            for (name, detail) in [("name", "must be a text"), ("schema", "must be an object")] {
+                if !schema.contains_key(name) {
+                    return Err(unsupported::invalid(&format!("/text/format/{name}"), detail));
                 }
             }
             chat.set("response_format", &json!({"type": "json_schema", "json_schema": schema}));
@@ -174,57 +182,6 @@ fn set_format(format: &Value, chat: &mut JsonObject) -> Result<(), Problem> {
         _ => return Err(unsupported::value("/text/format", "must have the type text, json_object or json_schema")),
     }
     Ok(())
-}
-
-fn function(tool: &Value, pointer: &str) -> Result<Value, Problem> {
-    let Some(members) = tool.as_object() else { return Err(unsupported::invalid(pointer, "must be a tool")) };
-    if members.get("type").and_then(Value::as_str) != Some("function") {
-        let detail = "must be function: this service runs no tools, and carries no others";
-        return Err(unsupported::value(&format!("{pointer}/type"), detail));
-    }
-    if members.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
-        return Err(unsupported::invalid(&format!("{pointer}/name"), "must be a text"));
-    }
-    let mut function = Map::new();
-    for name in ["name", "description", "parameters", "strict"] {
-        if let Some(value) = members.get(name).filter(|value| !value.is_null()) {
-            function.insert(name.to_owned(), value.clone());
-        }
-    }
-    Ok(json!({"type": "function", "function": function}))
-}
-
-fn tool_choice(choice: &Value) -> Result<Value, Problem> {
-    let name = |choice: &Value| choice.get("name").and_then(Value::as_str).map(str::to_owned);
-    match (choice, choice.get("type").and_then(Value::as_str)) {
-        (Value::String(word), _) if ["none", "auto", "required"].contains(&word.as_str()) => Ok(choice.clone()),
-        (_, Some("function")) => match name(choice) {
-            Some(name) => Ok(json!({"type": "function", "function": {"name": name}})),
-            None => Err(unsupported::invalid("/tool_choice/name", "must be the name of a function")),
-        },
-        (_, Some("allowed_tools")) => {
-            let tools = choice.get("tools").and_then(Value::as_array).into_iter().flatten();
-            let tools: Vec<_> =
-                tools.filter_map(|tool| Some(json!({"type": "function", "function": {"name": name(tool)?}}))).collect();
-            let mode = choice.get("mode").cloned().unwrap_or_else(|| "auto".into());
-            Ok(json!({"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}))
-        }
-        _ => Err(unsupported::value("/tool_choice", "must be none, auto, required, a function or allowed_tools")),
-    }
-}
-
-/// Reads a field; `None` if it is absent or null.
-pub fn value(fields: &JsonObject, name: &str) -> Result<Option<Value>, Problem> {
-    let Some(json) = fields.present(name) else { return Ok(None) };
-    serde_json::from_str(json).map(Some).map_err(|_| unsupported::invalid(&format!("/{name}"), "is not readable"))
-}
-
-fn object(fields: &JsonObject, name: &str) -> Result<Option<Map<String, Value>>, Problem> {
-    match value(fields, name)? {
-        None => Ok(None),
-        Some(Value::Object(members)) => Ok(Some(members)),
-        Some(_) => Err(unsupported::invalid(&format!("/{name}"), "must be an object")),
-    }
 }
 
 /// Returns the members of a request that its response repeats, with the defaults of those that it lacks.
@@ -262,7 +219,7 @@ mod tests {
 
     fn converted(fields: &Value) -> Result<Value, (String, String)> {
         let fields = JsonObject::parse(fields.to_string().as_bytes()).expect("an object");
-        match convert(&fields) {
+        match convert(&fields, JsonObject::default()) {
             Ok(chat) => Ok(serde_json::from_str(&chat.to_json()).expect("JSON")),
             Err(problem) => Err((problem.code.name(), problem.errors[0].pointer.clone())),
         }
@@ -312,6 +269,18 @@ mod tests {
             (json!({"instructions": []}), "invalid_request", "/instructions"),
             (json!({"reasoning": "low"}), "invalid_request", "/reasoning"),
             (json!({"include": "all"}), "invalid_request", "/include"),
+            (json!({"reasoning": {"summary": 1}}), "invalid_request", "/reasoning/summary"),
+            (json!({"text": {"verbosity": 1}}), "invalid_request", "/text/verbosity"),
+            (
+                json!({"text": {"format": {"type": "json_schema", "name": "n"}}}),
+                "invalid_request",
+                "/text/format/schema",
+            ),
+            (
+                json!({"text": {"format": {"type": "json_schema", "name": 1, "schema": {}}}}),
+                "invalid_request",
+                "/text/format/name",
+            ),
         ] {
             assert_eq!(converted(&fields), Err((code.to_owned(), pointer.to_owned())), "{fields}");
         }

@@ -9,9 +9,8 @@ use super::output_items::{ContentKind, ItemKind, ItemState, ItemStatus, OutputIt
 use super::response_events::{EventNumbers, ResponseEvents, write_index};
 use super::response_notes::echo_of;
 use super::response_object::{ResponseState, write_response};
-use crate::api::wire::encoder::{Encoder, Notice};
+use crate::api::wire::encoder::{BlockIds, Encoder, Notice};
 use crate::api::wire::frames::{Frames, SseBlock};
-use crate::api::wire::openai_chat::encoder::BlockIds;
 use crate::api::wire::retry::Retry;
 use crate::domain::{Chunk, Entry, Escaped, Event, EventId, Part, Start, Usage};
 use crate::generation::TextSpan;
@@ -55,6 +54,11 @@ impl ResponsesEncoder {
 
     pub const fn state(&self) -> &ResponseState {
         &self.state
+    }
+
+    /// Returns the number of the next event.
+    pub const fn next_number(&self) -> u64 {
+        self.numbers.next()
     }
 
     fn response_event(&self, kind: &str, events: &mut ResponseEvents<'_>) {
@@ -303,12 +307,10 @@ impl ResponsesEncoder {
 
     /// Ends all items and the response.
     fn finish(&mut self, state: ResponseState, usage: Option<Usage>, events: &mut ResponseEvents<'_>) {
-        let status = if state == ResponseState::Completed { ItemStatus::Completed } else { ItemStatus::Incomplete };
+        let is_whole = matches!(state, ResponseState::Completed { .. });
+        let status = if is_whole { ItemStatus::Completed } else { ItemStatus::Incomplete };
         self.close(status, events);
         for at in 0..self.items.len() {
-            if self.items.get(at).is_some_and(|item| item.state == ItemState::Unnamed) {
-                self.begin_call(at, events);
-            }
             let Some(item) = self.items.get(at).filter(|item| item.state == ItemState::Open) else { continue };
             if let ItemKind::Call { name, arguments, .. } = &item.kind {
                 let mut block = events.of_item("response.function_call_arguments.done", at, item);

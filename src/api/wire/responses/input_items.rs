@@ -12,20 +12,28 @@ pub struct ItemMessages {
 }
 
 impl ItemMessages {
+    /// Returns the messages of a conversation that begins with these.
+    pub fn after(earlier: &[Value]) -> Self {
+        Self { messages: earlier.to_vec() }
+    }
+
     /// Adds an item; `pointer` is its place in the request.
     pub fn add(&mut self, item: &Value, pointer: &str) -> Result<(), Problem> {
         let Some(members) = item.as_object() else { return Err(unsupported::invalid(pointer, "must be an item")) };
         let text = |name: &str| members.get(name).and_then(Value::as_str);
         match (text("type"), text("role")) {
             (None | Some("message"), Some(role)) => self.message(role, members, pointer),
+            // A call that was cut has no result, and a model is sent no call without one.
+            (Some("function_call"), _) if text("status") == Some("incomplete") => Ok(()),
             (Some("function_call"), _) => {
-                let ([Some(id), Some(name)], arguments) = ([text("call_id"), text("name")], text("arguments")) else {
-                    return Err(unsupported::invalid(pointer, "must have call_id and name"));
+                let [Some(id), Some(name), Some(arguments)] = ["call_id", "name", "arguments"].map(text) else {
+                    return Err(unsupported::invalid(
+                        pointer,
+                        "must have call_id, name and arguments, which are texts",
+                    ));
                 };
-                self.call(json!({
-                    "id": id, "type": "function",
-                    "function": {"name": name, "arguments": arguments.unwrap_or("{}")},
-                }));
+                let function = json!({"name": name, "arguments": arguments});
+                self.call(json!({"id": id, "type": "function", "function": function}));
                 Ok(())
             }
             (Some("function_call_output"), _) => {
@@ -61,9 +69,9 @@ impl ItemMessages {
         };
         // A text after its own calls: the results of the calls must follow them.
         let last = self.messages.last_mut().and_then(Value::as_object_mut);
-        if let Some(called) = last.filter(|last| role == "assistant" && last.get("content").is_some_and(Value::is_null))
-        {
-            called.insert("content".to_owned(), content);
+        if let Some(called) = last.filter(|last| role == "assistant" && last.contains_key("tool_calls")) {
+            let before = called.remove("content").unwrap_or_default();
+            called.insert("content".to_owned(), joined(before, content));
             return Ok(());
         }
         self.messages.push(json!({"role": role, "content": content}));
@@ -82,6 +90,21 @@ impl ItemMessages {
             return;
         }
         self.messages.push(json!({"role": "assistant", "content": null, "tool_calls": [call]}));
+    }
+}
+
+/// Joins the contents of two messages.
+fn joined(before: Value, after: Value) -> Value {
+    match (before, after) {
+        (Value::Null, after) => after,
+        (Value::String(before), Value::String(after)) => Value::String(before + &after),
+        (before, after) => {
+            let parts = [before, after].into_iter().flat_map(|content| match content {
+                Value::Array(parts) => parts,
+                text => vec![json!({"type": "text", "text": text})],
+            });
+            parts.collect()
+        }
     }
 }
 
@@ -106,32 +129,42 @@ fn content_part(part: &Value, pointer: &str) -> Result<Value, Problem> {
             .map(|text| json!({"type": "text", "text": text}))
             .ok_or_else(|| missing("must have a refusal")),
         Some("input_image") => {
-            let Some(url) = text("image_url") else {
-                return Err(unsupported::value(pointer, "must have image_url: this service keeps no files"));
+            let (Some(url), false) = (text("image_url"), has(part, "file_id")) else {
+                return Err(unsupported::value(pointer, "must have image_url alone: this service keeps no files"));
             };
-            let mut image = json!({"url": url});
-            if let (Some(detail), Some(members)) = (text("detail"), image.as_object_mut()) {
-                members.insert("detail".to_owned(), detail.into());
-            }
-            Ok(json!({"type": "image_url", "image_url": image}))
+            Ok(json!({"type": "image_url", "image_url": with_text(json!({"url": url}), part, "detail", pointer)?}))
         }
         Some("input_file") => {
-            let Some(data) = text("file_data") else {
-                return Err(unsupported::value(
-                    pointer,
-                    "must have file_data: this service keeps and fetches no files",
-                ));
+            let (Some(data), false) = (text("file_data"), has(part, "file_id") || has(part, "file_url")) else {
+                let detail = "must have file_data alone: this service keeps and fetches no files";
+                return Err(unsupported::value(pointer, detail));
             };
-            let mut file = json!({"file_data": data});
-            if let (Some(name), Some(members)) = (text("filename"), file.as_object_mut()) {
-                members.insert("filename".to_owned(), name.into());
-            }
-            Ok(json!({"type": "file", "file": file}))
+            Ok(json!({"type": "file", "file": with_text(json!({"file_data": data}), part, "filename", pointer)?}))
         }
-        Some("input_audio") => Ok(json!({"type": "input_audio", "input_audio": part.get("input_audio")})),
+        Some("input_audio") => {
+            let audio = part.get("input_audio").filter(|audio| audio.is_object());
+            let audio = audio.ok_or_else(|| missing("must have input_audio, an object"))?;
+            Ok(json!({"type": "input_audio", "input_audio": audio}))
+        }
         Some(_) => Err(unsupported::value(pointer, "is a kind of content that this service does not carry")),
         None => Err(missing("must be an object with a type")),
     }
+}
+
+fn has(part: &Value, name: &str) -> bool {
+    part.get(name).is_some_and(|value| !value.is_null())
+}
+
+/// Adds a text of a part, if it has one.
+fn with_text(mut converted: Value, part: &Value, name: &str, pointer: &str) -> Result<Value, Problem> {
+    match (part.get(name), converted.as_object_mut()) {
+        (Some(text @ Value::String(_)), Some(members)) => {
+            members.insert(name.to_owned(), text.clone());
+        }
+        (None | Some(Value::Null), _) => {}
+        _ => return Err(unsupported::invalid(&format!("{pointer}/{name}"), "must be a text")),
+    }
+    Ok(converted)
 }
 
 /// Returns the result of a call as a text.
@@ -200,6 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn answer_that_was_cut_can_be_continued() {
+        let items = [
+            json!({"role": "system", "content": "s"}),
+            json!({"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "d", "format": "wav"}}]}),
+            json!({"role": "assistant", "content": "A"}),
+            json!({"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}", "status": "completed"}),
+            json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "B"}]}),
+            json!({"type": "function_call", "call_id": "2", "name": "f", "arguments": "{\"a", "status": "incomplete"}),
+        ];
+        let call = json!({"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+        assert_eq!(
+            converted(&items).expect("valid"),
+            [
+                json!({"role": "system", "content": "s"}),
+                json!({"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "d", "format": "wav"}}]}),
+                json!({"role": "assistant", "content": "AB", "tool_calls": [call]}),
+            ]
+        );
+    }
+
+    #[test]
     fn what_chat_completions_do_not_carry_is_named() {
         for (item, pointer) in [
             (json!({"type": "web_search_call"}), "/input/0/type"),
@@ -211,6 +265,24 @@ mod tests {
                 "/input/0/content/0",
             ),
             (json!({"type": "function_call", "name": "f"}), "/input/0"),
+            (json!({"type": "function_call", "call_id": "1", "name": "f", "arguments": {}}), "/input/0"),
+            (
+                json!({"role": "user", "content": [{"type": "input_image", "image_url": "a", "file_id": "f"}]}),
+                "/input/0/content/0",
+            ),
+            (
+                json!({"role": "user", "content": [{"type": "input_image", "image_url": "a", "detail": 1}]}),
+                "/input/0/content/0/detail",
+            ),
+            (
+                json!({"role": "user", "content": [{"type": "input_file", "file_data": "a", "file_id": "f"}]}),
+                "/input/0/content/0",
+            ),
+            (
+                json!({"role": "user", "content": [{"type": "input_file", "file_data": "a", "filename": 1}]}),
+                "/input/0/content/0/filename",
+            ),
+            (json!({"role": "user", "content": [{"type": "input_audio", "input_audio": "a"}]}), "/input/0/content/0"),
             (
                 json!({"type": "function_call_output", "call_id": "1", "output": [{"type": "input_image", "image_url": "https://a"}]}),
                 "/input/0/output",

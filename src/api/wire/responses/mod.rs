@@ -7,6 +7,7 @@ mod earlier;
 pub mod encoder;
 mod input_items;
 mod input_tokens;
+mod members;
 mod openapi;
 mod output_items;
 mod request;
@@ -16,6 +17,7 @@ mod response_notes;
 mod response_object;
 mod stored;
 mod stored_response;
+mod tool_fields;
 mod unsupported;
 mod whole;
 
@@ -30,7 +32,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::openai_chat;
-use super::openai_chat::encoder::BlockIds;
 use super::port::{
     AnswerForm, RefusalBody, RefusalFormat, RefusalSchemas, StreamHead, StreamPurpose, WholeAnswer, Wire,
 };
@@ -52,9 +53,13 @@ use openapi::ResponsesSchemas;
 /// OpenAI's Responses API.
 pub struct Responses;
 
-/// Codes for what this service does not carry, and for an earlier response that is not kept.
-pub const REFERENCES: &[ErrorCode] =
-    &[ErrorCode::UnsupportedValue, ErrorCode::UnsupportedParameter, ErrorCode::PreviousResponseNotFound];
+/// Codes for what a request lacks, for what this service does not carry, and for an earlier response that is not kept.
+pub const REFERENCES: &[ErrorCode] = &[
+    ErrorCode::MissingRequiredParameter,
+    ErrorCode::UnsupportedValue,
+    ErrorCode::UnsupportedParameter,
+    ErrorCode::PreviousResponseNotFound,
+];
 
 impl Wire for Responses {
     const NAME: &'static str = "responses";
@@ -85,6 +90,10 @@ impl Wire for Responses {
         request::resolve(api, caller, head, fields)
     }
 
+    fn parse_len(head: &Self::Head, fields: &JsonObject) -> usize {
+        request::parse_len(head, fields)
+    }
+
     fn parse(
         head: Self::Head,
         _form: AnswerForm,
@@ -95,11 +104,7 @@ impl Wire for Responses {
     }
 
     fn encoder(start: &Arc<Start>, purpose: StreamPurpose) -> ResponsesEncoder {
-        let ids = match purpose {
-            StreamPurpose::Answer => BlockIds::Absent,
-            StreamPurpose::Follow => BlockIds::Present,
-        };
-        ResponsesEncoder::new(Arc::clone(start), ids)
+        ResponsesEncoder::new(Arc::clone(start), purpose.block_ids())
     }
 
     fn whole(
@@ -108,10 +113,6 @@ impl Wire for Responses {
         answer: WholeAnswer,
     ) -> impl Future<Output = Result<Response, Problem>> + Send {
         whole::respond(api, caller, answer)
-    }
-
-    fn writes_errors_of(path: &str) -> bool {
-        path == Self::PATH || path.strip_prefix(Self::PATH).is_some_and(|below| below.starts_with('/'))
     }
 
     fn refusal(problem: ProblemBody, format: RefusalFormat) -> RefusalBody {

@@ -18,11 +18,12 @@ pub fn describe(document: &mut Value) {
     body::describe(document);
     let response = json!({
         "type": "object",
-        "required": ["id", "object", "created_at", "status", "model", "error", "incomplete_details", "output", "usage"],
+        "required": ["id", "object", "created_at", "completed_at", "status", "model", "error", "incomplete_details", "output", "usage"],
         "properties": {
             "id": {"type": "string"},
             "object": {"const": "response"},
             "created_at": {"type": "integer"},
+            "completed_at": {"type": ["integer", "null"]},
             "status": {"enum": ["in_progress", "completed", "incomplete", "cancelled", "failed"]},
             "model": {"type": "string"},
             "error": {"type": ["object", "null"]},
@@ -52,7 +53,7 @@ pub fn describe(document: &mut Value) {
         set(document, "/components/schemas", name, schema);
     }
     let example = json!({
-        "id": "resp_AAAAAAAAAAAAAAAAAAAAAA", "object": "response", "created_at": 1_795_245_962, "status": "completed", "model": "demo",
+        "id": "resp_AAAAAAAAAAAAAAAAAAAAAA", "object": "response", "created_at": 1_795_245_962, "completed_at": 1_795_245_963, "status": "completed", "model": "demo",
         "error": null, "incomplete_details": null,
         "output": [{"id": "msg_AAAAAAAAAAAAAAAAAAAAAA_0", "type": "message", "status": "completed", "role": "assistant", "content": [
             {"type": "output_text", "text": "Hello", "annotations": [], "logprobs": []},

@@ -5,10 +5,11 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
-use super::chat_fields::{convert, echo, value};
+use super::chat_fields::convert;
 use super::earlier::Earlier;
 use super::input_items::ItemMessages;
-use super::response_notes::ResponseNotes;
+use super::members::value;
+use super::response_notes::ResponseInput;
 use super::unsupported;
 use crate::api::caller::Caller;
 use crate::api::extract::grace_header;
@@ -52,32 +53,26 @@ pub async fn resolve(
     Ok(ResponsesHead { earlier: Earlier::load(api, caller, fields).await?, ..head })
 }
 
-pub fn parse(head: ResponsesHead, fields: &JsonObject, caller: &Caller) -> Result<ParsedRequest, Problem> {
-    let mut chat = convert(fields)?;
+/// Returns the bytes of a request and of what it refers to.
+pub fn parse_len(head: &ResponsesHead, fields: &JsonObject) -> usize {
+    fields.text_len() + head.earlier.size
+}
+
+pub fn parse(mut head: ResponsesHead, fields: &JsonObject, caller: &Caller) -> Result<ParsedRequest, Problem> {
+    // The new fields have the texts of the request and of what it refers to, and count as memory of the caller.
+    let memory = (fields.clone(), head.earlier.memory.take());
+    let mut chat = convert(fields, JsonObject::holding(memory))?;
     let is_background = fields.get("background") == Some("true");
     if is_background && fields.get("store") == Some("false") {
         return Err(unsupported::value("/store", "must be true for a response in the background"));
     }
-    let input = input(fields)?;
-    let mut messages = ItemMessages::default();
-    for (at, item) in input.iter().enumerate() {
-        let item = head.earlier.resolve(item).unwrap_or(item);
-        messages.add(
-            item,
-            &if fields.get("input").is_some_and(|json| json.starts_with('"')) {
-                "/input".to_owned()
-            } else {
-                format!("/input/{at}")
-            },
-        )?;
+    let (notes, conversation) = conversation(head.earlier, fields)?;
+    if conversation.is_empty() && fields.present("prompt").is_none() {
+        return Err(unsupported::invalid("/input", "must hold an item that the model reads"));
     }
-    let mut conversation = head.earlier.conversation;
-    conversation.extend(messages.into_messages());
     let instructions = value(fields, "instructions")?;
-    let mut sent: Vec<Value> = Vec::with_capacity(conversation.len() + 1);
-    sent.extend(instructions.map(|instructions| json!({"role": "system", "content": instructions})));
-    sent.extend(conversation.iter().cloned());
-    chat.set("messages", &sent);
+    let instructions = instructions.map(|instructions| json!({"role": "system", "content": instructions}));
+    chat.set("messages", &instructions.into_iter().chain(conversation).collect::<Vec<_>>());
     if let Some(metadata) = value(fields, "metadata")? {
         chat.set("metadata", &metadata);
     }
@@ -92,8 +87,24 @@ pub fn parse(head: ResponsesHead, fields: &JsonObject, caller: &Caller) -> Resul
         // SDKs do not expect to wait. A refusal makes them wait for its `Retry-After`.
         new.wait_policy = WaitPolicy::Refuses;
     }
-    new.notes = Some(Notes::of(&ResponseNotes { echo: echo(fields), input, conversation }));
+    new.notes = Some(notes);
     Ok(parsed)
+}
+
+/// Returns what is kept of the input, and the chat messages of the conversation.
+fn conversation(earlier: Earlier, fields: &JsonObject) -> Result<(Notes, Vec<Value>), Problem> {
+    let mut messages = ItemMessages::after(&earlier.conversation);
+    let mut items = Vec::new();
+    for (at, item) in input(fields)?.into_iter().enumerate() {
+        let item = earlier.resolve(&item).cloned().unwrap_or(item);
+        messages.add(&item, &format!("/input/{at}"))?;
+        // A reference that is left names reasoning, which no model is sent.
+        if item.get("type").is_none_or(|kind| kind != "item_reference") {
+            items.push(item);
+        }
+    }
+    let messages = messages.into_messages();
+    Ok((ResponseInput { earlier: earlier.conversation, items }.notes(fields), messages))
 }
 
 /// Returns the input items. A text is the message of a user.
@@ -110,6 +121,6 @@ fn input(fields: &JsonObject) -> Result<Vec<Value>, Problem> {
         None if fields.present("prompt").is_some() || fields.present("previous_response_id").is_some() => {
             Ok(Vec::new())
         }
-        None => Err(unsupported::invalid("/input", "is missing: send a text or a list of items")),
+        None => Err(unsupported::missing("/input", "is missing: send a text or a list of items")),
     }
 }

@@ -17,6 +17,11 @@ impl EventNumbers {
     pub const fn starting_after(after: u64) -> Self {
         Self { next: 0, after: Some(after) }
     }
+
+    /// Returns the number of the next event.
+    pub const fn next(self) -> u64 {
+        self.next
+    }
 }
 
 /// Writes events, each with its number.

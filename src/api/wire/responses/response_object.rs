@@ -1,5 +1,7 @@
 //! The response object.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::output_items::{ItemState, OutputItem};
@@ -12,7 +14,10 @@ use crate::domain::{Done, Failure, FailureCode, Start, TokenSource, Usage};
 pub enum ResponseState {
     #[default]
     InProgress,
-    Completed,
+    /// So long after it was created.
+    Completed {
+        after: Duration,
+    },
     /// The answer is cut, for this reason.
     Incomplete(&'static str),
     Cancelled,
@@ -26,7 +31,7 @@ impl ResponseState {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::InProgress => "in_progress",
-            Self::Completed => "completed",
+            Self::Completed { .. } => "completed",
             Self::Incomplete(_) => "incomplete",
             Self::Cancelled => "cancelled",
             Self::Failed { .. } => "failed",
@@ -37,7 +42,7 @@ impl ResponseState {
     pub const fn event(&self) -> &'static str {
         match self {
             Self::InProgress => "response.in_progress",
-            Self::Completed => "response.completed",
+            Self::Completed { .. } => "response.completed",
             Self::Incomplete(_) | Self::Cancelled => "response.incomplete",
             Self::Failed { .. } => "response.failed",
         }
@@ -45,10 +50,10 @@ impl ResponseState {
 
     /// Returns the state of a complete answer.
     pub fn of_answer(done: &Done) -> Self {
-        match done.finish.first().map_or("stop", |finish| &*finish.reason) {
+        match done.finish_of(0).map_or("stop", |finish| &*finish.reason) {
             "length" => Self::Incomplete("max_output_tokens"),
             "content_filter" => Self::Incomplete("content_filter"),
-            _ => Self::Completed,
+            _ => Self::Completed { after: done.timings.total },
         }
     }
 
@@ -87,8 +92,13 @@ pub fn write_response(
     block: &mut SseBlock<'_>,
 ) {
     let created_at = start.created_at.millis() / 1000;
+    let completed_at = match state {
+        ResponseState::Completed { after } => Some(start.created_at.after(*after).millis() / 1000),
+        _ => None,
+    };
     block.data().raw("{\"id\":\"").raw(&response_id(start.generation)).raw("\",\"object\":\"response\"");
     block.data().raw(",\"created_at\":").raw(itoa::Buffer::new().format(created_at));
+    block.data().raw(",\"completed_at\":").json(&completed_at);
     block.data().raw(",\"status\":\"").raw(state.name()).raw("\",\"model\":").json(&start.model);
     block.data().raw(",\"error\":").json(&state.error());
     block.data().raw(",\"incomplete_details\":").json(&state.incomplete_details());

@@ -1,5 +1,7 @@
 //! Responses that are kept: `/v1/responses/{id}`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
@@ -10,17 +12,20 @@ use utoipa::ToSchema;
 
 use super::encoder::ResponsesEncoder;
 use super::response_id::{generation_of_response, item_id, response_id};
-use super::response_notes::ResponseNotes;
+use super::response_notes::ResponseInput;
 use super::stored_response::StoredResponse;
 use crate::api::caller::Caller;
 use crate::api::connection_record::ConnectionKind;
 use crate::api::connections::Arrival;
-use crate::api::held_json::{held_json, json_response};
+use crate::api::held_json::json_response;
 use crate::api::problem::Problem;
 use crate::api::query::{ApiQuery, PageLimit, QueryParameters};
 use crate::api::sse::event_stream;
 use crate::api::state::Api;
-use crate::domain::{EventPosition, GenerationId};
+use crate::api::state_response::respond_in_pieces;
+use crate::api::wire::encoder::{BlockIds, Encoder as _};
+use crate::domain::{Epoch, EventPosition, GenerationId};
+use crate::generation::GenerationState;
 use crate::telemetry::ResumedBy;
 
 /// The response in the path. A malformed id is refused like an unknown one.
@@ -120,7 +125,11 @@ pub async fn retrieve(
     ResponsePath(id): ResponsePath,
 ) -> Result<Response, Problem> {
     if stream != Some(true) {
-        return Ok(held_json(StoredResponse::load(&api, &caller.principal, id).await?.json().await?, ()));
+        let response = StoredResponse::load(&api, &caller.principal, id).await?;
+        return respond_in_pieces(&api, &caller, response.json(), None).await;
+    }
+    if let Some(number) = starting_after {
+        check_number(&api.generations.inspect(&caller.principal, id).await?, number).await?;
     }
     let following = api.generations.follow(&caller.principal, id, EventPosition::START).await?;
     let arrival = if starting_after.is_some() { Arrival::Reconnecting } else { Arrival::New };
@@ -131,9 +140,27 @@ pub async fn retrieve(
             api.metrics.resumed(ResumedBy::After);
             ResponsesEncoder::starting_after(start, number)
         }
-        None => ResponsesEncoder::new(start, super::super::openai_chat::encoder::BlockIds::Absent),
+        None => ResponsesEncoder::new(start, BlockIds::Absent),
     };
     Ok(event_stream(api.stream(following, encoder, connection)))
+}
+
+/// Refuses the number of an event that may be lost. After another process took the generation over, the log has other
+/// events under the numbers that follow.
+async fn check_number(log: &GenerationState, number: u64) -> Result<(), Problem> {
+    if log.position().epoch == Epoch::FIRST {
+        return Ok(());
+    }
+    let mut encoder = ResponsesEncoder::new(Arc::clone(log.start()), BlockIds::Absent);
+    let mut first_unknown = None;
+    let read = log.each_entry(|entry| {
+        if entry.epoch != Epoch::FIRST {
+            first_unknown.get_or_insert(encoder.next_number());
+        }
+        encoder.skip(entry);
+    });
+    read.await.map_err(|_| Problem::history_lost())?;
+    if first_unknown.is_some_and(|first| number >= first) { Err(Problem::history_lost()) } else { Ok(()) }
 }
 
 /// Cancel a response.
@@ -153,7 +180,7 @@ pub async fn cancel(
     ResponsePath(id): ResponsePath,
 ) -> Result<Response, Problem> {
     let state = api.generations.stop(&caller.principal, id).await?;
-    Ok(held_json(StoredResponse::read(state).await?.json().await?, ()))
+    respond_in_pieces(&api, &caller, StoredResponse::read(state).await?.json(), None).await
 }
 
 /// Delete a response.
@@ -178,8 +205,8 @@ pub async fn delete(
 
 /// List the input items of a response.
 ///
-/// The items of the request alone, newest first unless `order` is `asc`. Those of responses that it continued are with
-/// these.
+/// The items of the request alone, newest first unless `order` is `asc`, each with an id of this list. Those of responses
+/// that it continued are with these. In place of a reference there is the item that it names.
 #[utoipa::path(
     get,
     path = "/v1/responses/{id}/input_items",
@@ -195,8 +222,8 @@ pub async fn input_items(
     ResponsePath(id): ResponsePath,
 ) -> Result<Response, Problem> {
     let state = api.generations.inspect(&caller.principal, id).await?;
-    let notes = ResponseNotes::of(state.start()).unwrap_or_default();
-    let mut items: Vec<Value> = notes.input.into_iter().enumerate().map(|(at, item)| with_id(item, id, at)).collect();
+    let input = state.start().notes.as_ref().and_then(ResponseInput::of).unwrap_or_default();
+    let mut items: Vec<Value> = input.items.into_iter().enumerate().map(|(at, item)| with_id(item, id, at)).collect();
     if order != Some(ItemOrder::Asc) {
         items.reverse();
     }
@@ -218,10 +245,7 @@ fn with_id(mut item: Value, generation: GenerationId, at: usize) -> Value {
     if let Some(members) = item.as_object_mut() {
         members.entry("type").or_insert_with(|| "message".into());
         members.entry("status").or_insert_with(|| "completed".into());
-        // A reference keeps what it names.
-        if members.get("type").is_none_or(|kind| kind != "item_reference") {
-            members.insert("id".to_owned(), item_id("in", generation, at).into());
-        }
+        members.insert("id".to_owned(), item_id("in", generation, at).into());
     }
     item
 }

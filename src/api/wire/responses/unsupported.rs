@@ -22,6 +22,11 @@ pub fn invalid(pointer: &str, detail: &str) -> Problem {
     refusal(ErrorCode::InvalidRequest, pointer, detail)
 }
 
+/// Returns the problem for a field that a request must have.
+pub fn missing(pointer: &str, detail: &str) -> Problem {
+    refusal(ErrorCode::MissingRequiredParameter, pointer, detail)
+}
+
 fn refusal(code: ErrorCode, pointer: &str, detail: &str) -> Problem {
     Problem::of_fields(code, vec![FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }])
 }

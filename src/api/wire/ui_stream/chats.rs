@@ -14,7 +14,7 @@ use super::held_parts::held_parts;
 use super::request::{LONGEST_ID, check_chat_id};
 use super::stream_head;
 use super::ui_message::UiMessage;
-use super::ui_notes::UiNotes;
+use super::ui_notes::{continued_message, messages_of};
 use super::whole::assistant_message;
 use crate::api::caller::Caller;
 use crate::api::connection_record::ConnectionKind;
@@ -64,9 +64,9 @@ pub struct UiStop {
 
 /// Resume a chat.
 ///
-/// What `useChat({ resume: true })` requests: the stream of the answer that is being written, from its beginning. A
-/// message that the answer continues is told first. An answer whose end no client was sent is replayed once. `204`: there
-/// is nothing to resume.
+/// What `useChat({ resume: true })` requests: the stream of the answer that is being written, from its beginning. The
+/// parts of a message that the answer continues precede it. An answer whose end was sent to no client is replayed once.
+/// `204`: there is nothing to resume.
 #[utoipa::path(
     get,
     path = "/v1/ui/chat/{chat_id}/stream",
@@ -164,9 +164,11 @@ async fn is_running(api: &Api, caller: &Caller, generation: GenerationId) -> Res
 
 /// Returns the parts that the message of a generation held before.
 fn continued_parts(start: &Start) -> Vec<Value> {
-    let Some(mut notes) = UiNotes::of(start) else { return Vec::new() };
-    let last = notes.messages.pop().filter(|_| notes.continues.is_some());
-    last.as_ref().map(held_parts).unwrap_or_default()
+    if continued_message(start).is_none() {
+        return Vec::new();
+    }
+    let messages = messages_of(start).unwrap_or_default();
+    messages.last().map(held_parts).unwrap_or_default()
 }
 
 /// Returns the messages of a generation's request with its answer, and whether more of the answer follows.
@@ -184,9 +186,9 @@ async fn messages(api: &Api, caller: &Caller, generation: GenerationId) -> Resul
         })
         .await
         .map_err(|_| Problem::history_lost())?;
-    let Some(UiNotes { continues, mut messages }) = UiNotes::of(state.start()) else { return Ok((Vec::new(), active)) };
+    let Some(mut messages) = messages_of(state.start()) else { return Ok((Vec::new(), active)) };
     let parts = answer.into_parts();
-    let continued = messages.last_mut().filter(|_| continues.is_some());
+    let continued = messages.last_mut().filter(|_| continued_message(state.start()).is_some());
     match continued.and_then(|message| message.get_mut("parts")).and_then(Value::as_array_mut) {
         Some(held) => held.extend(parts),
         None => messages.push(assistant_message(state.start(), &parts)),

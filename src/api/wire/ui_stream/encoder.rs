@@ -8,10 +8,9 @@ use super::provider_parts::provider_parts;
 use super::tool_call::StreamedCall;
 use super::ui_notes::message_id;
 use crate::api::durations::millis;
-use crate::api::wire::encoder::{Encoder, Notice};
+use crate::api::wire::encoder::{BlockIds, Encoder, Notice};
 use crate::api::wire::entry_frames::EntryFrames;
 use crate::api::wire::frames::{Frames, SseBlock};
-use crate::api::wire::openai_chat::encoder::BlockIds;
 use crate::api::wire::retry::Retry;
 use crate::domain::{CancelReason, Chunk, Done, Entry, Event, EventId, Failure, Part, Sequence, Start};
 
@@ -147,7 +146,7 @@ pub fn json_block(blocks: &mut EntryFrames<'_>, chunk: &Value) {
 
 /// Returns one of the words that the AI SDK accepts.
 pub fn finish_reason(done: &Done) -> &'static str {
-    match done.finish.first().map_or("stop", |finish| &*finish.reason) {
+    match done.finish_of(0).map_or("stop", |finish| &*finish.reason) {
         "stop" | "end_turn" => "stop",
         "length" => "length",
         "tool_calls" | "function_call" => "tool-calls",

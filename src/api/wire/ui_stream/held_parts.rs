@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-/// Returns the chunks that rebuild a message. A page that reads a replay builds its message from nothing, and runs a tool
-/// whose call is available: a call with a result is told without that.
+/// Returns the chunks that rebuild a message. A page builds the message of a replay anew, and runs a tool when it receives
+/// `tool-input-available`. That chunk is left out for a call with a result.
 pub fn held_parts(message: &Value) -> Vec<Value> {
     let parts = message.get("parts").and_then(Value::as_array).into_iter().flatten();
     parts.enumerate().flat_map(|(at, part)| chunks(part, at)).collect()

@@ -25,7 +25,6 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::openai_chat::encoder::BlockIds;
 use super::port::{
     AnswerForm, RefusalBody, RefusalFormat, RefusalSchemas, StreamHead, StreamPurpose, WholeAnswer, Wire,
 };
@@ -80,11 +79,7 @@ impl Wire for UiStream {
     }
 
     fn encoder(start: &Arc<Start>, purpose: StreamPurpose) -> UiEncoder {
-        let ids = match purpose {
-            StreamPurpose::Answer => BlockIds::Absent,
-            StreamPurpose::Follow => BlockIds::Present,
-        };
-        UiEncoder::new(Arc::clone(start), ids)
+        UiEncoder::new(Arc::clone(start), purpose.block_ids())
     }
 
     fn whole(
@@ -93,10 +88,6 @@ impl Wire for UiStream {
         answer: WholeAnswer,
     ) -> impl Future<Output = Result<Response, Problem>> + Send {
         whole::respond(api, caller, answer)
-    }
-
-    fn writes_errors_of(path: &str) -> bool {
-        path == Self::PATH || path.strip_prefix(Self::PATH).is_some_and(|below| below.starts_with('/'))
     }
 
     fn refusal(problem: ProblemBody, format: RefusalFormat) -> RefusalBody {

@@ -4,13 +4,13 @@ use axum::http::HeaderMap;
 use serde_json::value::RawValue;
 
 use super::conversation::UiConversation;
-use super::ui_notes::NewUiNotes;
+use super::ui_notes::ui_notes;
 use crate::api::caller::Caller;
 use crate::api::parsed_request::{FieldRules, ParsedRequest, new_generation};
 use crate::api::problem::{ErrorCode, FieldError, Problem};
 use crate::api::wire::port::AnswerForm;
 use crate::domain::json_values::unescape;
-use crate::domain::{ChatKey, ChatTurn, Notes, TurnKey};
+use crate::domain::{ChatKey, ChatTurn, TurnKey};
 use crate::json::{JsonObject, Tree};
 
 /// Fields of this wire alone.
@@ -63,8 +63,7 @@ pub fn parse(mut fields: JsonObject, caller: &Caller) -> Result<ParsedRequest, P
     set(&mut fields, "messages", converted.into_json());
     let mut parsed = new_generation(fields, FieldRules::Strict, caller)?;
     if let Ok(messages) = serde_json::from_str::<&RawValue>(&messages_json) {
-        let notes = NewUiNotes { chat: &chat, continues: continues.as_deref(), messages };
-        parsed.generation.notes = Some(Notes::of(&notes));
+        parsed.generation.notes = Some(ui_notes(continues, messages));
     }
     // A message has an id of its own, so an equal last message is the same request again: from another tab, or a retry.
     parsed.generation.chat = Some(ChatTurn { chat: ChatKey::of(&chat), turn: is_submitted.then_some(turn) });

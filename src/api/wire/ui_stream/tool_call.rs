@@ -25,7 +25,7 @@ enum CallState {
     Begun,
 }
 
-/// What a page is told of arguments that it cannot use.
+/// The error of a call whose arguments are not JSON.
 const NO_JSON: &str = "The arguments of the tool call are not valid JSON.";
 
 impl StreamedCall {
@@ -75,7 +75,7 @@ impl StreamedCall {
         }
     }
 
-    /// Tells that the call is complete, which runs the page's tool, or that its arguments are no JSON.
+    /// Writes that the call is complete, which runs the page's tool, or that its arguments are not JSON.
     pub fn finish(&mut self, blocks: &mut EntryFrames<'_>) {
         if self.state == CallState::Unnamed {
             self.begin(blocks);
