@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, Stream};
 use smallvec::smallvec;
-use tokenrill::api::wire::{BlockIds, ChatEncoder, Encoder, Frames, NativeEncoder};
+use tokenrill::api::wire::{
+    BlockIds, ChatEncoder, Encoder, Frames, MessagesEncoder, NativeEncoder, ResponsesEncoder, UiEncoder,
+};
 use tokenrill::domain::{
     Account, CancelReason, Cancelled, Chunk, Entry, Event, GenerationId, Principal, Sequence, Start, Timestamp,
     Timings, Usage, UsageRequest,
@@ -36,7 +38,7 @@ struct Step {
     prepare: fn() -> Operation,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 10] = [
     Step { name: "decode", what: "a read with one chunk is decoded", tokens: 1, prepare: || decode(1) },
     Step { name: "decode-8", what: "a read with eight chunks is decoded", tokens: 8, prepare: || decode(8) },
     Step { name: "parse", what: "the first chunk of an answer is parsed", tokens: 1, prepare: parse },
@@ -58,6 +60,24 @@ const STEPS: [Step; 7] = [
         what: "an entry is encoded, OpenAI chat",
         tokens: 1,
         prepare: || encode(ChatEncoder::new(start(), BlockIds::Absent)),
+    },
+    Step {
+        name: "responses",
+        what: "an entry is encoded, OpenAI responses",
+        tokens: 1,
+        prepare: || encode(ResponsesEncoder::new(start(), BlockIds::Absent)),
+    },
+    Step {
+        name: "messages",
+        what: "an entry is encoded, Anthropic messages",
+        tokens: 1,
+        prepare: || encode(MessagesEncoder::new(start(), BlockIds::Absent)),
+    },
+    Step {
+        name: "ui",
+        what: "an entry is encoded, AI SDK UI stream",
+        tokens: 1,
+        prepare: || encode(UiEncoder::new(start(), BlockIds::Absent)),
     },
 ];
 

@@ -300,13 +300,18 @@ fn budget_detail(exceeded: &BudgetExceeded) -> String {
 }
 
 impl Problem {
-    /// Returns the status, the same in every dialect. For a request that an upstream refused, it is the upstream's own.
+    /// Returns the status, the same in every dialect.
     fn status(&self) -> StatusCode {
-        let words = self.failure.as_ref().and_then(|failure| failure.upstream.as_ref());
-        let passed = words.and_then(|words| words.status).filter(|status| PASSED_STATUSES.contains(status));
-        let passed = passed.filter(|_| self.code == ErrorCode::UpstreamRejected);
-        passed.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_else(|| self.code.status())
+        self.failure.as_deref().map_or_else(|| self.code.status(), failure_status)
     }
+}
+
+/// Returns the status of a failure. For a request that an upstream refused, it is the upstream's own.
+pub fn failure_status(failure: &Failure) -> StatusCode {
+    let code = ErrorCode::from(failure.code);
+    let passed = failure.upstream.as_ref().and_then(|words| words.status);
+    let passed = passed.filter(|status| code == ErrorCode::UpstreamRejected && PASSED_STATUSES.contains(status));
+    passed.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_else(|| code.status())
 }
 
 /// Statuses of an upstream that are passed on, because they are about the request itself.
@@ -345,6 +350,7 @@ impl From<&Failure> for ProblemBody {
         let code = ErrorCode::from(failure.code);
         Self {
             retryable: failure.remedy.unwrap_or(code.remedy()) == Remedy::Wait,
+            status: failure_status(failure).as_u16(),
             upstream: failure.upstream.as_deref().map(UpstreamErrorBody::from),
             ..Self::new(code, failure.detail.clone(), failure.retry_after, failure.request_id)
         }

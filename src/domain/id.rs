@@ -32,6 +32,11 @@ macro_rules! id {
             pub const fn from_bits(bits: u128) -> Self {
                 Self(bits.to_be_bytes())
             }
+
+            /// Displays the id without its prefix.
+            pub fn bare(self) -> impl fmt::Display {
+                fmt::from_fn(move |f| encode("", &self.0, f))
+            }
         }
 
         impl FromStr for $name {

@@ -3,14 +3,8 @@
 // The service serves the embedded model, which has OpenAI's dialect. Exit code 0 only if every check passed; each one
 // that failed is printed.
 import assert from "node:assert/strict";
-import { setTimeout as sleep } from "node:timers/promises";
 import Anthropic from "@anthropic-ai/sdk";
-
-const [baseURL] = process.argv.slice(2);
-if (!baseURL) {
-  console.error("usage: node anthropic_sdk.mjs BASE_URL");
-  process.exit(2);
-}
+import { baseURL, check, cut, guardedRows, LARGE_TEXT, LONG, QUESTION, refusal, running, stopped, stops, TOO_LARGE } from "./support.mjs";
 
 let calls = 0;
 const counted = (...request) => {
@@ -19,9 +13,8 @@ const counted = (...request) => {
 };
 const client = new Anthropic({ baseURL, apiKey: "unused", maxRetries: 0, fetch: counted });
 const retrying = client.withOptions({ maxRetries: 1 });
-const MESSAGES = [{ role: "user", content: "Tell me about Tokenrill, Grüße 🌊." }];
+const MESSAGES = [{ role: "user", content: QUESTION }];
 const asked = (options, more) => ({ model: `demo?${options}`, max_tokens: 4096, messages: MESSAGES, ...more });
-const LONG = "tokens=2000&rate=20";
 const weather = {
   name: "weather",
   description: "The weather in a city.",
@@ -29,42 +22,13 @@ const weather = {
 };
 const textOf = ({ content }) => content.filter(({ type }) => type === "text").map(({ text }) => text).join("");
 
-async function refused(call, type, status, code) {
-  const error = await call.then(
-    () => assert.fail("it was not refused"),
-    (error) => error,
-  );
-  const seen = JSON.stringify({ class: error.constructor.name, status: error.status, error: error.error, id: error.requestID });
-  assert.equal(error.constructor, type, seen);
-  assert.equal(error.status, status, seen);
-  assert.equal(error.error.error.details.error_code, code, seen);
-  assert.match(error.requestID ?? "", /^req_/, seen);
+async function refused(call, type, status, kind, code) {
+  const { constructor, status: seenStatus, type: seenKind, errorCode, requestID, message } = await refusal(call);
+  assert.deepEqual([constructor, seenStatus, seenKind, errorCode], [type, status, kind, code], message);
+  assert.match(requestID ?? "", /^req_/, message);
 }
 
-async function figures() {
-  const text = await (await fetch(`${baseURL}/metrics`)).text();
-  const lines = (start) => text.split("\n").filter((line) => line.startsWith(start));
-  const figure = (start) => lines(start).reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
-  return { live: figure("tokenrill_generations_live "), cancelled: figure('tokenrill_generations_total{outcome="cancelled"') };
-}
-
-/** Runs a client that leaves an answer before its end: the generation is then stopped, and no other. */
-async function stops(leave) {
-  const before = await figures();
-  await leave();
-  const deadline = Date.now() + 30_000;
-  let after = await figures();
-  while ((after.live > 0 || after.cancelled === before.cancelled) && Date.now() < deadline) {
-    await sleep(20);
-    after = await figures();
-  }
-  assert.deepEqual(after, { live: 0, cancelled: before.cancelled + 1 });
-}
-const running = async () => {
-  while ((await figures()).live === 0) await sleep(20);
-};
-
-const checks = {
+await check({
   "stream and helper return the text of the whole message": async () => {
     const body = asked("tokens=80&rate=max");
     const whole = await client.messages.create(body);
@@ -120,22 +84,40 @@ const checks = {
   },
 
   "each refusal has its class": async () => {
-    await refused(client.messages.create({ model: "demo", messages: MESSAGES }), Anthropic.BadRequestError, 400, "invalid_request");
-    const hosted = asked("", { tools: [{ type: "bash_20250124", name: "bash" }] });
-    await refused(client.messages.create(hosted), Anthropic.BadRequestError, 400, "unsupported_parameter");
-    const unknown = { ...asked(""), model: "no-such-model" };
-    await refused(client.messages.create(unknown), Anthropic.NotFoundError, 404, "model_not_found");
-    for (const stream of [false, true]) {
-      for (const [status, type, expected, code] of [
-        [400, Anthropic.BadRequestError, 400, "demo_status"],
-        [422, Anthropic.UnprocessableEntityError, 422, "demo_status"],
-        [429, Anthropic.RateLimitError, 429, "upstream_rate_limited"],
-        [401, Anthropic.InternalServerError, 502, "upstream_auth"],
-        [500, Anthropic.InternalServerError, 502, "upstream_error"],
-        [503, Anthropic.ServiceUnavailableError, 503, "upstream_overloaded"],
-      ]) {
-        await refused(client.messages.create(asked(`status=${status}`, { stream })), type, expected, code);
-      }
+    const { messages } = client;
+    const hosted = { tools: [{ type: "bash_20250124", name: "bash" }] };
+    const key = { headers: { "Idempotency-Key": crypto.randomUUID() } };
+    await messages.create(asked("tokens=1&rate=max"), key);
+    const probable = { logprobs: true, top_logprobs: 20 };
+    const [wrong, failed, overloaded] = ["invalid_request_error", "api_error", "overloaded_error"];
+    const table = [
+      // Class, status, type, code, call.
+      [Anthropic.BadRequestError, 400, wrong, "invalid_request", (more) => messages.create({ model: "demo", messages: MESSAGES, ...more })],
+      [Anthropic.BadRequestError, 400, wrong, "unsupported_parameter", (more) => messages.create(asked("", { ...hosted, ...more }))],
+      [Anthropic.BadRequestError, 400, wrong, "demo_status", (more) => messages.create(asked("status=400", more))],
+      [Anthropic.NotFoundError, 404, "not_found_error", "model_not_found", (more) => messages.create({ ...asked("", more), model: "no-such-model" })],
+      [Anthropic.NotFoundError, 404, "not_found_error", "demo_status", (more) => messages.create(asked("status=404", more))],
+      [Anthropic.ConflictError, 409, "conflict_error", "cancelled", () => stopped((channel) => messages.create(asked(LONG, { channel })))],
+      [Anthropic.ContentTooLargeError, 413, "request_too_large", "body_too_large", (more) => messages.create(asked("", { system: LARGE_TEXT, ...more }))],
+      [Anthropic.UnprocessableEntityError, 422, wrong, "demo_status", (more) => messages.create(asked("status=422", more))],
+      [Anthropic.UnprocessableEntityError, 422, wrong, "idempotency_conflict", (more) => messages.create(asked("tokens=2", more), key)],
+      [Anthropic.RateLimitError, 429, "rate_limit_error", "upstream_rate_limited", (more) => messages.create(asked("status=429", more))],
+      [Anthropic.InternalServerError, 500, failed, "too_large", () => messages.create(asked(TOO_LARGE, probable))],
+      [Anthropic.InternalServerError, 502, failed, "upstream_error", (more) => messages.create(asked("status=500", more))],
+      [Anthropic.InternalServerError, 502, failed, "upstream_auth", (more) => messages.create(asked("status=401", more))],
+      [Anthropic.ServiceUnavailableError, 503, overloaded, "upstream_overloaded", (more) => messages.create(asked("status=503", more))],
+      [Anthropic.ServiceUnavailableError, 503, overloaded, "upstream_overloaded", (more) => messages.create(asked("status=529", more))],
+    ];
+    const withKeys = guardedRows((url, key) => {
+      const create = (apiKey, more) => new Anthropic({ baseURL: url, apiKey, maxRetries: 0 }).messages.create(asked("tokens=1", more));
+      return [
+        [Anthropic.AuthenticationError, 401, "authentication_error", "credential_invalid", (more) => create("unused", more)],
+        [Anthropic.PermissionDeniedError, 403, "permission_error", "forbidden", (more) => create(key, more)],
+      ];
+    });
+    for (const [type, status, kind, code, call] of [...table, ...withKeys]) {
+      // A call without parameters has no stream.
+      for (const stream of call.length > 0 ? [false, true] : [false]) await refused(call({ stream }), type, status, kind, code);
     }
   },
 
@@ -153,17 +135,26 @@ const checks = {
   },
 
   "failure in the stream is an error, and so is a cut": async () => {
-    for (const options of ["fail_at=5&rate=max", "close_at=5&rate=max"]) {
+    for (const [options, code] of [["fail_at=5&rate=max", "upstream_error"], ["close_at=5&rate=max", "upstream_disconnected"]]) {
       let seen = 0;
       const read = async () => {
         for await (const event of await client.messages.create(asked(options, { stream: true }))) {
           seen += event.type === "content_block_delta" ? 1 : 0;
         }
       };
-      await assert.rejects(read(), Anthropic.APIError, options);
+      await refused(read(), Anthropic.APIError, undefined, "api_error", code);
       assert.ok(seen > 0, options);
       await assert.rejects(client.messages.stream(asked(options)).finalMessage(), Anthropic.AnthropicError, options);
     }
+  },
+
+  "cut of the connection in the stream is the error of fetch, not a normal end": async () => {
+    const leave = async () => {
+      for await (const { type } of await client.messages.create(asked(LONG, { stream: true }))) {
+        if (type === "content_block_start") await cut();
+      }
+    };
+    await stops(() => assert.rejects(leave(), TypeError));
   },
 
   "abort stops the model in each phase": async () => {
@@ -186,16 +177,4 @@ const checks = {
       });
     }
   },
-};
-
-let failed = 0;
-for (const [name, check] of Object.entries(checks)) {
-  try {
-    await check();
-    console.log(`ok   ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAIL ${name}\n${error.stack}`);
-  }
-}
-process.exit(failed ? 1 : 0);
+});

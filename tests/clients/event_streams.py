@@ -1,8 +1,8 @@
-"""Follows generations with httpx-sse: both wires, whichever began the generation, live, again, and from the middle.
+"""Follows generations with httpx-sse in both formats, whichever started the generation: live, replayed and resumed.
 
     python event_streams.py BASE_URL [THROUGH]
 
-Exit code 0 only if every promise held; each broken one is printed.
+Exit code 0 only if every check passed; each one that failed is printed.
 """
 
 import json
@@ -21,7 +21,7 @@ def events(path, **request):
 
 
 def followed_as_chunks():
-    """a generation that this wire began is followed as the same chunks, with ids, from any of them"""
+    """generation of chat completions is followed as the same chunks with ids, and resumed after one of them"""
     raw = completions.with_raw_response.create(**asked("tokens=30&rate=100"), stream=True)
     path = f"/v1/generations/{raw.headers['tokenrill-generation']}/events?format=openai"
     live = events(path)
@@ -38,7 +38,7 @@ def followed_as_chunks():
 
 
 def followed_natively():
-    """each wire follows what the other began"""
+    """each format follows a generation that was started in the other one"""
     body = asked("tokens=30&rate=max&reasoning=5")
     raw = completions.with_raw_response.create(**body, stream=True)
     chunks = list(raw.parse())
@@ -50,8 +50,8 @@ def followed_natively():
 
     began = events("/v1/generations", method="POST", json=body)
     path = f"/v1/generations/{began[0].json()['generation']}/events?format=openai"
-    *told, done = [event.data for event in events(path)]
-    contents = [json.loads(chunk)["choices"][0]["delta"].get("content") or "" for chunk in told]
+    *chunks_later, done = [event.data for event in events(path)]
+    contents = [json.loads(chunk)["choices"][0]["delta"].get("content") or "" for chunk in chunks_later]
     assert done == "[DONE]" and "".join(contents) == text(began, "delta") == joined(chunks, "content")
 
 

@@ -1,4 +1,4 @@
-"""Starts, follows, resumes and stops generations with httpx-sse, on the native wire.
+"""Starts, follows, resumes and stops generations with httpx-sse, in the native format.
 
     python httpx_sse_resume.py BASE_URL
 
@@ -24,7 +24,7 @@ def text_of(events):
 
 
 def resumed_after_each_event():
-    """a request that is repeated after each event gets each event once"""
+    """request that is repeated after each event gets each event once"""
     key = {"Idempotency-Key": str(uuid.uuid4())}
     with started("tokens=12&rate=max", **key) as source:
         whole = list(source.iter_sse())

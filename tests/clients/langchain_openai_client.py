@@ -94,7 +94,7 @@ def errors():
 
 
 def aborted():
-    """leaving a stream or a call stops the model"""
+    """break, close and cancellation stop the model"""
 
     async def leave_stream():
         async for _ in chat(LONG).astream(QUESTION):

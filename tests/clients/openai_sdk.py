@@ -2,22 +2,42 @@
 
     python openai_sdk.py BASE_URL [litellm]
 
-The service serves the embedded model and ends a generation after a few seconds
-(`generation.max_duration`). What a named proxy between it and the model is known to
-break is told and left out. Exit code 0 only if every promise held; each broken one is printed.
+The service serves the embedded model and ends a generation after a few seconds (`generation.max_duration`). Checks that a
+named proxy between the service and the model is known to break are skipped. Exit code 0 only if every check passed; each
+one that failed is printed.
 """
 
 import asyncio
 import time
+import uuid
 
 import openai
-from promises import BASE_URL, MESSAGES, MODEL, THROUGH, asked, figures, joined, keep, service, stops
+from promises import (
+    BASE_URL,
+    GUARDED_KEY,
+    GUARDED_URL,
+    LARGE_TEXT,
+    LONG,
+    MESSAGES,
+    MODEL,
+    THROUGH,
+    TOO_LARGE,
+    asked,
+    cut_after,
+    figures,
+    joined,
+    keep,
+    service,
+    stopped,
+    stops,
+)
 
-RENAMED = "LiteLLM passes a refusal's retry-after on as llm_provider-retry-after, which nobody reads"
+RENAMED = "LiteLLM renames retry-after of a refusal to llm_provider-retry-after, which SDKs do not read"
 BREAKS = {
     "litellm": {
-        "a rate limit tells when to come back, and the SDK obeys": RENAMED,
-        "a wait above a minute is not repeated": RENAMED,
+        "rate limit has retry-after, and the SDK waits as long": RENAMED,
+        "rate limit with a wait above a minute is not retried": RENAMED,
+        "each refusal has its class": "LiteLLM has other codes",
     },
 }
 
@@ -25,7 +45,6 @@ client = openai.OpenAI(base_url=f"{BASE_URL}/v1", api_key="unused", max_retries=
 repeating = client.with_options(max_retries=1)
 completions = client.chat.completions
 
-LONG = "tokens=2000&rate=20"
 WEATHER = {
     "type": "function",
     "function": {
@@ -42,12 +61,12 @@ WEATHER = {
 
 
 def far(code):
-    """Through a proxy the model's server is the proxy, and what goes wrong behind it is its error."""
+    """Returns the code of a failed upstream: a proxy reports failures behind it as its own."""
     return "upstream_error" if THROUGH else code
 
 
 def theirs(code, status):
-    """What a model's server says of a request that it rejects passes; LiteLLM says its status."""
+    """Returns the code of a request that the upstream rejects: LiteLLM has the status as its code."""
     return str(status) if THROUGH else code
 
 
@@ -56,7 +75,7 @@ def streamed(body):
 
 
 def refused(call, kind, **members):
-    """The error that a call ends with, which must be of this class and hold these members."""
+    """Returns the error of a call, which must have this class and these members."""
     try:
         call()
     except openai.APIError as error:
@@ -70,14 +89,14 @@ def refused(call, kind, **members):
 
 
 def models():
-    """the models are listed, and each is found"""
+    """models are listed, and each is found"""
     assert any(model.id == "demo" and model.object == "model" for model in client.models.list())
     assert client.models.retrieve("demo").id == "demo"
     refused(lambda: client.models.retrieve("no-such-model"), openai.NotFoundError, code="model_not_found")
 
 
 def stream_and_whole():
-    """a stream is the same text as the whole answer, in well-formed chunks"""
+    """stream has the text of the whole answer, in valid chunks"""
     body = asked("tokens=80&rate=max")
     whole = completions.create(**body)
     assert (whole.object, whole.choices[0].finish_reason) == ("chat.completion", "stop")
@@ -94,7 +113,7 @@ def stream_and_whole():
 
 
 def usage():
-    """usage comes last where it is asked for"""
+    """usage is in the last chunk if it is requested"""
     body = asked("tokens=9&rate=max")
     *chunks, last = streamed(body | {"stream_options": {"include_usage": True}})
     # LiteLLM adds details to one of the two.
@@ -104,7 +123,7 @@ def usage():
 
 
 def choices():
-    """choices are told apart"""
+    """each choice has its own text"""
     body = asked("tokens=12&rate=max", n=2)
     whole = completions.create(**body)
     assert [(one.index, one.finish_reason) for one in whole.choices] == [(0, "stop"), (1, "stop")]
@@ -117,7 +136,7 @@ def choices():
 
 
 def tools():
-    """a tool is called, streamed or not, and its result is answered"""
+    """tool is called, streamed or not, and its result continues the conversation"""
     body = asked("tool=weather&rate=max&tokens=20", tools=[WEATHER])
     whole = completions.create(**body).choices[0]
     (call,) = whole.message.tool_calls
@@ -136,15 +155,15 @@ def tools():
 
 
 def fields():
-    """a response format and unknown fields are passed on"""
-    more = {"response_format": {"type": "json_object"}, "seed": 7, "extra_body": {"nobody_knows": 1}}
+    """response format and unknown fields are sent to the model"""
+    more = {"response_format": {"type": "json_object"}, "seed": 7, "extra_body": {"unknown_field": 1}}
     assert completions.create(**asked("tokens=5&rate=max"), **more).choices[0].finish_reason == "stop"
     cut = completions.create(**asked("tokens=50&rate=max", max_completion_tokens=3))
     assert (cut.choices[0].finish_reason, cut.usage.completion_tokens) == ("length", 3)
 
 
 def logprobs():
-    """log probabilities come with each token"""
+    """each token has its log probabilities"""
     body = asked("tokens=6&rate=max", logprobs=True, top_logprobs=2)
     content = completions.create(**body).choices[0].logprobs.content
     assert [len(token.top_logprobs) for token in content] == [2] * 6
@@ -153,7 +172,7 @@ def logprobs():
 
 
 def reasoning():
-    """reasoning is a field of its own"""
+    """reasoning is a separate field"""
     body = asked("tokens=6&reasoning=9&rate=max")
     message = completions.create(**body).choices[0].message
     assert len(message.reasoning_content) > 9
@@ -165,7 +184,7 @@ def reasoning():
 
 
 def leaving_a_stream():
-    """leaving stops the model: close, the end of a with, a helper's end"""
+    """close stops the model, and so does the end of a with block or a helper"""
 
     def close():
         stream = completions.create(**asked(LONG), stream=True)
@@ -185,7 +204,7 @@ def leaving_a_stream():
 
 
 def leaving_before_a_token():
-    """leaving stops the model before its first token and without a stream"""
+    """cancellation and timeout stop the model before its first token and without a stream"""
     for body in [asked("first_token=1h", stream=True), asked("first_token=1h"), asked(LONG)]:
 
         async def cancel(body=body):
@@ -210,7 +229,7 @@ def refused_by_timeout(body):
 
 
 def bad_request():
-    """a wrong field is a bad request that names it"""
+    """invalid field is a bad request that names it"""
     hot = refused(
         lambda: completions.create(**asked("", temperature="hot")),
         openai.BadRequestError,
@@ -227,14 +246,14 @@ def bad_request():
 
 
 def unknown_model():
-    """an unknown model is not found"""
+    """unknown model is not found"""
     for stream in [False, True]:
         call = lambda: completions.create(model=MODEL.replace("demo", "no-such-model"), messages=MESSAGES, stream=stream)
         refused(call, openai.NotFoundError, status_code=404, code=theirs("model_not_found", 404))
 
 
 def size_and_type():
-    """too large and of the wrong type are refused by status"""
+    """body that is too large is refused with 413, another content type with 415"""
     large = {"model": MODEL, "messages": [{"role": "user", "content": "x" * (17 << 20)}]}
     refused(lambda: completions.create(**large), openai.APIStatusError, status_code=413, code="body_too_large")
     plain = asked("", extra_headers={"content-type": "text/plain"})
@@ -242,7 +261,7 @@ def size_and_type():
 
 
 def invalid_upstream():
-    """what the model's server refuses as invalid is a bad request"""
+    """request that the upstream rejects is a bad request"""
     call = lambda: completions.create(**asked("status=400"))
     refused(call, openai.BadRequestError, status_code=400, code=theirs("demo_status", 400))
     if not THROUGH:
@@ -255,7 +274,7 @@ def said(error):
 
 
 def calls_of(call, kind):
-    """How often the SDK asks, and how long that takes."""
+    """Returns the number of requests that the SDK sends, the seconds that this takes, and the error."""
     calls = []
     hook = repeating._client.event_hooks
     repeating._client.event_hooks = {"request": [calls.append]}
@@ -265,15 +284,52 @@ def calls_of(call, kind):
     return len(calls), time.monotonic() - began, error
 
 
+def refusals():
+    """each refusal has its class"""
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    completions.create(**asked("tokens=1&rate=max"), extra_headers=key)
+    create = lambda options, **fields: lambda more: completions.create(**asked(options, **fields) | more)
+    whole = lambda channel: completions.create(**asked(LONG), extra_body={"channel": channel})
+    wrong, failed, limited = "invalid_request_error", "server_error", "rate_limit_error"
+    table = [
+        (openai.BadRequestError, 400, "invalid_request", wrong, create("", temperature="hot")),
+        (openai.BadRequestError, 400, "demo_status", wrong, create("status=400")),
+        (openai.NotFoundError, 404, "model_not_found", wrong, lambda more: create("")({"model": "no-such-model"} | more)),
+        (openai.NotFoundError, 404, "demo_status", wrong, create("status=404")),
+        (openai.APIStatusError, 413, "body_too_large", wrong, create("", user=LARGE_TEXT)),
+        (openai.APIStatusError, 413, "demo_status", wrong, create("status=413")),
+        (openai.UnprocessableEntityError, 422, "demo_status", wrong, create("status=422")),
+        (openai.UnprocessableEntityError, 422, "idempotency_conflict", wrong, create("tokens=2", extra_headers=key)),
+        (openai.RateLimitError, 429, "upstream_rate_limited", limited, create("status=429")),
+        (openai.InternalServerError, 502, "upstream_error", failed, create("status=500")),
+        (openai.InternalServerError, 503, "upstream_overloaded", failed, create("status=503")),
+        (openai.InternalServerError, 503, "upstream_overloaded", failed, create("status=529")),
+    ]
+    only_whole = [
+        (openai.ConflictError, 409, "cancelled", wrong, lambda _: stopped(whole)),
+        (openai.InternalServerError, 500, "too_large", failed, create(TOO_LARGE, logprobs=True, top_logprobs=20)),
+    ]
+    assert GUARDED_URL, "GUARDED_URL and GUARDED_KEY are missing: see promises.py"
+    guarded = lambda key: openai.OpenAI(base_url=f"{GUARDED_URL}/v1", api_key=key, max_retries=0)
+    call = lambda key: lambda more: guarded(key).chat.completions.create(**asked("tokens=1") | more)
+    table += [
+        (openai.AuthenticationError, 401, "credential_invalid", "authentication_error", call("unused")),
+        (openai.PermissionDeniedError, 403, "forbidden", "permission_error", call(GUARDED_KEY)),
+    ]
+    for stream, rows in [(False, table + only_whole), (True, table)]:
+        for kind, status, code, type, call in rows:
+            refused(lambda: call({"stream": stream}), kind, status_code=status, code=code, type=type)
+
+
 def rate_limit():
-    """a rate limit is a rate limit"""
+    """rate limit is a rate limit error"""
     members = {"status_code": 429, "code": "upstream_rate_limited", "type": "rate_limit_error"}
     for stream in [False, True]:
         refused(lambda: completions.create(**asked("status=429"), stream=stream), openai.RateLimitError, **members)
 
 
 def short_wait():
-    """a rate limit tells when to come back, and the SDK obeys"""
+    """rate limit has retry-after, and the SDK waits as long"""
     for stream in [False, True]:
         call = lambda: completions.create(**asked("status=429&retry_after=1"), stream=stream)
         assert said(refused(call, openai.RateLimitError)) == ["1", "1000", "true"]
@@ -283,14 +339,14 @@ def short_wait():
 
 
 def long_wait():
-    """a wait above a minute is not repeated"""
+    """rate limit with a wait above a minute is not retried"""
     call = lambda: repeating.chat.completions.create(**asked("status=429&retry_after=120"))
     count, _, error = calls_of(call, openai.RateLimitError)
     assert (count, said(error)) == (1, ["120", "120000", "false"])
 
 
 def server_failures():
-    """a failure of the model's server is an internal server error, never repeated"""
+    """failure of the upstream is an internal server error and is not retried"""
     for options, status, code in [
         ("status=401", 502, far("upstream_auth")),
         ("status=403", 502, far("upstream_auth")),
@@ -304,45 +360,50 @@ def server_failures():
 
 
 def early_failures():
-    """a failure before the first token is a status"""
+    """failure before the first token is a status"""
     for options, code in [("fail_at=0", "upstream_error"), ("close_at=0", far("upstream_disconnected"))]:
         call = lambda: completions.create(**asked(options), stream=True)
         refused(call, openai.InternalServerError, status_code=502, code=code)
 
 
 def broken_answers():
-    """an answer that breaks off is no answer"""
+    """whole answer that is cut or fails is an error"""
     for options, code in [("fail_at=5", "upstream_error"), ("close_at=5", far("upstream_disconnected"))]:
         call = lambda: completions.create(**asked(f"{options}&rate=max"))
         refused(call, openai.InternalServerError, status_code=502, code=code)
 
 
 def failure_in_stream():
-    """a failure in mid-stream is an error with its code"""
+    """failure in the stream is an error with its code"""
     refused(lambda: streamed(asked("fail_at=5&rate=max")), openai.APIError, code="upstream_error", type="server_error")
 
 
 def cut_in_stream():
-    """a cut in mid-stream is an error, never a clean end"""
+    """cut of the upstream in the stream is an error, not a normal end"""
     refused(lambda: streamed(asked("close_at=5&rate=max")), openai.APIError, code=far("upstream_disconnected"))
 
 
+def cut_connection():
+    """cut of the connection in the stream is an error, not a normal end"""
+    stops(lambda: refused(lambda: cut_after(completions.create(**asked(LONG), stream=True), 3), openai.APIConnectionError))
+
+
 def silence():
-    """the model's silence ends in time, as a status or in the stream"""
+    """silent upstream ends at the deadline, as a status or in the stream"""
     timeout = {"status_code": 504, "code": "deadline_exceeded"}
     refused(lambda: completions.create(**asked("first_token=1h")), openai.InternalServerError, **timeout)
     refused(lambda: streamed(asked("stall_at=5&rate=max")), openai.APIError, code="deadline_exceeded")
 
 
-def stopped():
-    """a generation that somebody stops is an error in its stream"""
+def stopped_generation():
+    """stopped generation is an error in its stream"""
     raw = completions.with_raw_response.create(**asked(LONG), stream=True)
     service.post(f"/v1/generations/{raw.headers['tokenrill-generation']}/cancel").raise_for_status()
     refused(lambda: list(raw.parse()), openai.APIError, code="cancelled")
 
 
 def request_ids():
-    """every answer has a request id"""
+    """each response has a request id"""
     whole = completions.create(**asked("tokens=2&rate=max"))
     stream = completions.with_raw_response.create(**asked("tokens=2&rate=max"), stream=True)
     assert whole._request_id.startswith("req_") and stream.request_id.startswith("req_")
@@ -350,9 +411,7 @@ def request_ids():
     list(stream.parse())
 
 
-# 401, 403 and 422 do not arise before there are keys and idempotency. 409 answers a call whose generation
-# is cancelled while it waits for the whole: nobody outside knows that generation's id, so no SDK is shown it.
-PROMISES = [
+CHECKS = [
     models,
     stream_and_whole,
     usage,
@@ -367,6 +426,7 @@ PROMISES = [
     unknown_model,
     size_and_type,
     invalid_upstream,
+    refusals,
     rate_limit,
     short_wait,
     long_wait,
@@ -375,9 +435,10 @@ PROMISES = [
     broken_answers,
     failure_in_stream,
     cut_in_stream,
+    cut_connection,
     silence,
-    stopped,
+    stopped_generation,
     request_ids,
 ]
 
-keep(PROMISES, BREAKS)
+keep(CHECKS, BREAKS)

@@ -2,22 +2,14 @@
 //   node responses_sdk.mjs BASE_URL
 // The service serves the embedded model. Exit code 0 only if every check passed; each one that failed is printed.
 import assert from "node:assert/strict";
-import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI from "openai";
-import { zodTextFormat } from "openai/helpers/zod";
+import { zodResponsesFunction, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
+import { baseURL, check, cut, guardedRows, LARGE_TEXT, LONG, QUESTION, refusal, running, stopped, stops, TOO_LARGE } from "./support.mjs";
 
-const [baseUrl] = process.argv.slice(2);
-if (!baseUrl) {
-  console.error("usage: node responses_sdk.mjs BASE_URL");
-  process.exit(2);
-}
-
-const client = new OpenAI({ baseURL: `${baseUrl}/v1`, apiKey: "unused", maxRetries: 0 });
+const client = new OpenAI({ baseURL: `${baseURL}/v1`, apiKey: "unused", maxRetries: 0 });
 const { responses } = client;
-const INPUT = "Tell me about Tokenrill, Grüße 🌊.";
-const asked = (options, more) => ({ model: `demo?${options}`, input: INPUT, ...more });
-const LONG = "tokens=2000&rate=20";
+const asked = (options, more) => ({ model: `demo?${options}`, input: QUESTION, ...more });
 const weather = {
   type: "function",
   name: "weather",
@@ -26,39 +18,14 @@ const weather = {
   strict: null,
 };
 
-async function figures() {
-  const text = await (await fetch(`${baseUrl}/metrics`)).text();
-  const lines = (start) => text.split("\n").filter((line) => line.startsWith(start));
-  const figure = (start) => lines(start).reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
-  return { live: figure("tokenrill_generations_live "), cancelled: figure('tokenrill_generations_total{outcome="cancelled"') };
-}
-
-/** Runs a client that leaves an answer before its end: the generation is then stopped, and no other. */
-async function stops(leave) {
-  const before = await figures();
-  await leave();
-  const deadline = Date.now() + 30_000;
-  let after = await figures();
-  while ((after.live > 0 || after.cancelled === before.cancelled) && Date.now() < deadline) {
-    await sleep(20);
-    after = await figures();
-  }
-  assert.deepEqual(after, { live: 0, cancelled: before.cancelled + 1 });
-}
-const running = async () => {
-  while ((await figures()).live === 0) await sleep(20);
-};
-
-async function refused(call, type, status, code) {
-  const error = await call.then(
-    () => assert.fail("it was not refused"),
-    (error) => error,
-  );
-  assert.deepEqual([error.constructor, error.status, error.code], [type, status, code], `${error}`);
+async function refused(call, type, status, code, kind = "invalid_request_error") {
+  const error = await refusal(call);
+  assert.deepEqual([error.constructor, error.status, error.code, error.type], [type, status, code, kind], `${error}`);
+  assert.match(error.requestID ?? "", /^req_/, `${error}`);
   return error;
 }
 
-const checks = {
+await check({
   "stream, helper and retrieved response have the text of the whole one": async () => {
     const body = asked("tokens=80&rate=max", { metadata: { conversation: "42" } });
     const whole = await responses.create(body);
@@ -97,8 +64,10 @@ const checks = {
     const byItems = await responses.create(asked("tokens=20&rate=max", { input: [...input, ...references, result] }));
     assert.equal(byItems.output_text, byId.output_text);
     const items = [];
-    for await (const item of responses.inputItems.list(byItems.id, { limit: 2, order: "asc" })) items.push(item.type);
-    assert.deepEqual(items, ["message", ...references.map(({ type }) => type), "function_call_output"]);
+    for await (const item of responses.inputItems.list(byItems.id, { limit: 2, order: "asc" })) items.push(item);
+    // A reference is listed as the item that it names.
+    assert.deepEqual(items.map(({ type }) => type), ["message", ...first.output.map(({ type }) => type), "function_call_output"]);
+    for (const { id } of items) assert.match(id, /^in_/);
   },
 
   "stream is resumed after each number": async () => {
@@ -128,19 +97,63 @@ const checks = {
     const format = zodTextFormat(z.object({ name: z.string() }), "person");
     const seen = await responses.create(asked("tokens=5&rate=max", { text: { format } }));
     assert.deepEqual([seen.text.format.type, seen.text.format.name], ["json_schema", "person"]);
-    const { input_tokens } = await responses.inputTokens.count({ model: "demo", input: INPUT });
+    const { input_tokens } = await responses.inputTokens.count({ model: "demo", input: QUESTION });
     assert.ok(input_tokens > 3);
   },
 
-  "each refusal has its class, and a failure in the stream is a failed response": async () => {
-    await refused(responses.create({ input: "x", model: "none/such" }), OpenAI.NotFoundError, 404, "model_not_found");
-    const error = await refused(responses.create(asked("tokens=5", { conversation: "c" })), OpenAI.BadRequestError, 400, "unsupported_parameter");
-    assert.equal(error.param, "conversation");
-    const unknown = { input: "x", previous_response_id: "resp_x" };
-    await refused(responses.create(unknown), OpenAI.BadRequestError, 400, "previous_response_not_found");
-    for (const [status, type] of [[400, OpenAI.BadRequestError], [429, OpenAI.RateLimitError], [500, OpenAI.InternalServerError], [503, OpenAI.InternalServerError]]) {
-      await assert.rejects(responses.create(asked(`status=${status}`)), type, `${status}`);
+  "parse sends the schema, returns a call's arguments as an object, and fails if the text does not fit": async () => {
+    const parameters = z.object({ city: z.string(), unit: z.string() });
+    const tools = [zodResponsesFunction({ name: "weather", parameters })];
+    const { output } = await responses.parse(asked("tool=weather&rate=max", { tools }));
+    assert.deepEqual(output[0].parsed_arguments, { city: "Zürich", unit: "celsius" });
+    // The embedded model has no JSON mode: its text fits no schema.
+    const bodies = [];
+    const observed = client.withOptions({ fetch: (url, options) => bodies.push(JSON.parse(options.body)) && fetch(url, options) });
+    const text = { format: zodTextFormat(parameters, "place") };
+    await assert.rejects(observed.responses.parse(asked("tokens=5&rate=max", { text })), SyntaxError);
+    const { type, name, strict, schema } = bodies[0].text.format;
+    assert.deepEqual([type, name, strict, schema.required], ["json_schema", "place", true, ["city", "unit"]]);
+  },
+
+  "each refusal has its class": async () => {
+    const key = { headers: { "Idempotency-Key": crypto.randomUUID() } };
+    await responses.create(asked("tokens=1&rate=max"), key);
+    const probable = { include: ["message.output_text.logprobs"], top_logprobs: 20 };
+    const [wrong, failed, limited] = ["invalid_request_error", "server_error", "rate_limit_error"];
+    const table = [
+      // Class, status, code, type, call.
+      [OpenAI.BadRequestError, 400, "unsupported_parameter", wrong, (more) => responses.create(asked("", { conversation: "c", ...more }))],
+      [OpenAI.BadRequestError, 400, "previous_response_not_found", wrong, (more) => responses.create(asked("", { previous_response_id: "resp_x", ...more }))],
+      [OpenAI.BadRequestError, 400, "demo_status", wrong, (more) => responses.create(asked("status=400", more))],
+      [OpenAI.NotFoundError, 404, "model_not_found", wrong, (more) => responses.create({ input: "x", model: "none/such", ...more })],
+      [OpenAI.NotFoundError, 404, "demo_status", wrong, (more) => responses.create(asked("status=404", more))],
+      [OpenAI.NotFoundError, 404, "generation_not_found", wrong, () => responses.retrieve("resp_-rYBEzMTW9Ee7cosQ3bk9g")],
+      [OpenAI.APIError, 413, "body_too_large", wrong, (more) => responses.create(asked("", { user: LARGE_TEXT, ...more }))],
+      [OpenAI.APIError, 413, "demo_status", wrong, (more) => responses.create(asked("status=413", more))],
+      [OpenAI.UnprocessableEntityError, 422, "demo_status", wrong, (more) => responses.create(asked("status=422", more))],
+      [OpenAI.UnprocessableEntityError, 422, "idempotency_conflict", wrong, (more) => responses.create(asked("tokens=2", more), key)],
+      [OpenAI.RateLimitError, 429, "upstream_rate_limited", limited, (more) => responses.create(asked("status=429", more))],
+      [OpenAI.InternalServerError, 500, "too_large", failed, () => responses.create(asked(TOO_LARGE, probable))],
+      [OpenAI.InternalServerError, 502, "upstream_error", failed, (more) => responses.create(asked("status=500", more))],
+      [OpenAI.InternalServerError, 503, "upstream_overloaded", failed, (more) => responses.create(asked("status=503", more))],
+      [OpenAI.InternalServerError, 503, "upstream_overloaded", failed, (more) => responses.create(asked("status=529", more))],
+    ];
+    const withKeys = guardedRows((url, key) => {
+      const create = (apiKey, more) => new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 }).responses.create(asked("tokens=1", more));
+      return [
+        [OpenAI.AuthenticationError, 401, "credential_invalid", "authentication_error", (more) => create("unused", more)],
+        [OpenAI.PermissionDeniedError, 403, "forbidden", "permission_error", (more) => create(key, more)],
+      ];
+    });
+    for (const [type, status, code, kind, call] of [...table, ...withKeys]) {
+      // A call without parameters has no stream.
+      for (const stream of call.length > 0 ? [false, true] : [false]) await refused(call({ stream }), type, status, code, kind);
     }
+    const { param } = await refusal(responses.create(asked("", { conversation: "c" })));
+    assert.equal(param, "conversation");
+  },
+
+  "failure in the stream is a failed response, and a limit an incomplete one": async () => {
     for (const options of ["tokens=20&fail_at=5&rate=max", "tokens=20&close_at=5&rate=max"]) {
       let last;
       for await (const event of await responses.create(asked(options, { stream: true }))) last = event;
@@ -148,8 +161,19 @@ const checks = {
       const final = await responses.stream(asked(options)).finalResponse();
       assert.equal(final.status, "failed");
     }
-    const cut = await responses.create(asked("tokens=5&finish=length&rate=max"));
-    assert.deepEqual([cut.status, cut.incomplete_details.reason], ["incomplete", "max_output_tokens"]);
+    const limited = await responses.create(asked("tokens=5&finish=length&rate=max"));
+    assert.deepEqual([limited.status, limited.incomplete_details.reason], ["incomplete", "max_output_tokens"]);
+    const cancelled = await stopped((channel) => responses.create(asked(LONG, { channel })));
+    assert.deepEqual([cancelled.status, cancelled.incomplete_details.reason], ["cancelled", "cancelled"]);
+  },
+
+  "cut of the connection in the stream is the error of fetch, not a normal end": async () => {
+    const leave = async () => {
+      for await (const { type } of await responses.create(asked(LONG, { stream: true }))) {
+        if (type === "response.content_part.added") await cut();
+      }
+    };
+    await stops(() => assert.rejects(leave(), TypeError));
   },
 
   "abort stops the model in each phase": async () => {
@@ -167,16 +191,4 @@ const checks = {
       });
     }
   },
-};
-
-let failed = 0;
-for (const [name, check] of Object.entries(checks)) {
-  try {
-    await check();
-    console.log(`ok   ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAIL ${name}\n${error.stack}`);
-  }
-}
-process.exit(failed ? 1 : 0);
+});

@@ -78,6 +78,15 @@ async fn a_token_costs_no_more_allocations_than_its_budget() {
     for (path, body) in [
         ("/v1/generations", json!({"input": "Hello"})),
         ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": "Hello"}], "stream": true})),
+        ("/v1/responses", json!({"input": "Hello", "stream": true})),
+        ("/v1/messages", json!({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 9, "stream": true})),
+        (
+            "/v1/ui/chat",
+            json!({
+                "id": "chat_0123456789abcdef",
+                "messages": [{"id": "u1", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}],
+            }),
+        ),
     ] {
         case(path, async {
             let upstream = Upstream::start().await;

@@ -166,7 +166,7 @@ async fn request_reaches_a_server_of_anthropics_dialect_as_it_came_and_its_answe
         message.thinking(&["Let me ", "think."], SIGNATURE).await;
         message.redacted("cmVk").await;
         message.text(&["No."]).await;
-        message.end("end_turn", &json!({"output_tokens": 40})).await;
+        message.end("stop_sequence", &json!({"output_tokens": 40})).await;
     })
     .await;
     let members = body.as_object_mut().expect("an object");
@@ -179,7 +179,12 @@ async fn request_reaches_a_server_of_anthropics_dialect_as_it_came_and_its_answe
         json!({"type": "text", "text": "No.", "citations": null}),
     ];
     assert_eq!(content(&events), expected);
-    let usage = &events[events.len() - 2]["usage"];
+    let end = &events[events.len() - 2];
+    assert_eq!(
+        (&end["delta"]["stop_reason"], &end["delta"]["stop_sequence"]),
+        (&json!("stop_sequence"), &json!("END"))
+    );
+    let usage = &end["usage"];
     assert_eq!(
         [&usage["input_tokens"], &usage["cache_creation_input_tokens"], &usage["cache_read_input_tokens"]],
         [3, 20, 100]
@@ -226,6 +231,7 @@ async fn failure_before_the_first_token_is_a_status_and_a_later_one_an_error_eve
         (400, 400, "invalid_request_error"),
         (401, 502, "api_error"),
         (404, 404, "not_found_error"),
+        (413, 413, "request_too_large"),
         (429, 429, "rate_limit_error"),
         (503, 503, "overloaded_error"),
         (504, 504, "timeout_error"),

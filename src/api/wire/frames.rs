@@ -165,8 +165,15 @@ impl<'a> JsonLine<'a> {
         self
     }
 
-    pub fn number(&mut self, number: u32) -> &mut Self {
+    pub fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
         self.raw(itoa::Buffer::new().format(number))
+    }
+
+    /// Appends what is written as itself in a JSON string, such as an id.
+    pub fn display(&mut self, value: impl Display) -> &mut Self {
+        // Writing to memory does not fail.
+        _ = write!(self.out, "{value}");
+        self
     }
 
     pub fn json(&mut self, value: &impl Serialize) -> &mut Self {

@@ -22,5 +22,8 @@ pub mod ui_stream;
 
 pub use encoder::{BlockIds, Encoder};
 pub use frames::Frames;
+pub use messages::encoder::MessagesEncoder;
 pub use native::encoder::NativeEncoder;
 pub use openai_chat::encoder::ChatEncoder;
+pub use responses::encoder::ResponsesEncoder;
+pub use ui_stream::encoder::UiEncoder;

@@ -175,6 +175,9 @@ impl Message {
         if let Some(details) = delta.present("stop_details") {
             push_other("stop_details", details.clone(), signals);
         }
+        if let Some(sequence) = delta.text("stop_sequence") {
+            push_other("stop_sequence", Tree::Text(sequence.clone()), signals);
+        }
         if let Some(reason) = delta.text("stop_reason") {
             self.state = MessageState::Stopped;
             signals.push(Signal::Finish { choice: 0, reason: finish_reason(reason) });
@@ -424,7 +427,7 @@ mod tests {
             stop(0),
             start(1, &json!({"type": "text", "text": ""})),
             delta(1, &json!({"type": "citations_delta", "citation": {"url": "u"}})),
-            json!({"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": {"category": "c"}}}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": {"category": "c"}, "stop_sequence": "x"}}),
             message_stop(),
         ]);
         assert_eq!(ending, Ok(()));
@@ -434,6 +437,7 @@ mod tests {
                 r#"other {"content_blocks":[{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"q"}}]}"#,
                 r#"other {"citations":[{"url":"u"}]}"#,
                 r#"other {"stop_details":{"category":"c"}}"#,
+                r#"other {"stop_sequence":"x"}"#,
                 "finish content_filter",
                 "end",
             ]

@@ -86,9 +86,10 @@ impl<'a> Message<'a> {
         self.block(&json!({"type": "tool_use", "id": id, "name": name, "input": {}}), deltas.collect()).await;
     }
 
-    /// Sends `message_delta`, `message_stop` and the end of the body.
+    /// Sends `message_delta`, `message_stop` and the end of the body. The stop sequence is `END`.
     pub async fn end(self, stop_reason: &str, usage: &Value) {
-        let delta = json!({"stop_reason": stop_reason, "stop_sequence": null});
+        let sequence = (stop_reason == "stop_sequence").then_some("END");
+        let delta = json!({"stop_reason": stop_reason, "stop_sequence": sequence});
         event(self.call, &json!({"type": "message_delta", "delta": delta, "usage": usage})).await;
         stop_message(self.call).await;
         self.call.raw("0\r\n\r\n").await;

@@ -1,23 +1,7 @@
 //! Frameworks and libraries that are configured with only the base URL. Their scripts contain the assertions; these tests
 //! also assert that no generation is live after they exit.
 
-use tokio::process::Command;
-
-use crate::support::{Service, installed, root, succeeds};
-
-const NODE: (&str, &[&str]) = ("tests/clients/node_modules/.bin/node", &[]);
-const PYTHON: (&str, &[&str]) = (".venv-clients/bin/python", &["-B"]);
-
-async fn run((runtime, options): (&str, &[&str]), script: &str) {
-    let service = Service::start().await;
-    let mut command = Command::new(installed(runtime));
-    command.args(options).arg(root().join("tests/clients").join(script));
-    let said = succeeds(command.arg(format!("http://{}", service.address))).await;
-    assert!(said.lines().any(|line| line.starts_with("ok ")), "{said}");
-    for gauge in ["tokenrill_generations_live", "tokenrill_viewers_live"] {
-        service.metric_becomes(gauge, 0.0).await;
-    }
-}
+use super::{NODE, PYTHON, run};
 
 #[tokio::test]
 async fn langchain_for_python_needs_only_the_base_url() {
@@ -27,6 +11,11 @@ async fn langchain_for_python_needs_only_the_base_url() {
 #[tokio::test]
 async fn langchain_for_javascript_needs_only_the_base_url() {
     run(NODE, "langchain.mjs").await;
+}
+
+#[tokio::test]
+async fn openais_agents_need_only_the_base_url() {
+    run(NODE, "openai_agents.mjs").await;
 }
 
 #[tokio::test]

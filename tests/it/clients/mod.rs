@@ -14,7 +14,32 @@ mod schemathesis;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::root;
+use tokenrill::settings::Settings;
+use tokio::process::Command;
+
+use crate::support::{Service, installed, root, succeeds};
+
+const NODE: (&str, &[&str]) = ("tests/clients/node_modules/.bin/node", &[]);
+const PYTHON: (&str, &[&str]) = (".venv-clients/bin/python", &["-B"]);
+
+/// Runs a script of `tests/clients/` against a service of its own.
+async fn run((runtime, options): (&str, &[&str]), script: &str) {
+    let mut command = Command::new(installed(runtime));
+    command.args(options).arg(root().join("tests/clients").join(script));
+    run_against(&Service::start().await, &mut command, &[]).await;
+}
+
+/// Runs a script, with these arguments after the address. For its checks of refusals it has another service, which
+/// refuses callers without a key, and a key that may only follow. After it no generation and no viewer is left.
+async fn run_against(service: &Service, script: &mut Command, arguments: &[&str]) {
+    let (guarded, keys) = Service::guarded(Settings::default(), &[("reader", &["follow"])]).await;
+    script.env("GUARDED_URL", format!("http://{}", guarded.address)).env("GUARDED_KEY", &keys["reader"]);
+    let said = succeeds(script.arg(format!("http://{}", service.address)).args(arguments)).await;
+    assert!(said.lines().any(|line| line.starts_with("ok ")), "{said}");
+    for gauge in ["tokenrill_generations_live", "tokenrill_viewers_live"] {
+        service.metric_becomes(gauge, 0.0).await;
+    }
+}
 
 #[test]
 fn tests_of_installed_tools_are_in_modules_named_clients() {

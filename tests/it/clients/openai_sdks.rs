@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokenrill::settings::Settings;
 use tokio::process::Command;
 
-use crate::support::{LiteLlm, Service, installed, root, succeeds};
+use super::run_against;
+use crate::support::{LiteLlm, Service, installed, root};
 
 /// A deadline that a silent model reaches during a test, and that an answer on a machine under load does not reach.
 fn settings() -> Settings {
@@ -21,22 +22,14 @@ fn settings() -> Settings {
 /// Runs the SDK for JavaScript with the Node version that it requires.
 async fn javascript(service: &Service, through: &[&str]) {
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
-    run(node.arg(root().join("tests/clients/openai_sdk.mjs")), service, through).await;
+    run_against(service, node.arg(root().join("tests/clients/openai_sdk.mjs")), through).await;
 }
 
 /// Runs the SDK for Python, then httpx-sse for the streams that have ids.
 async fn python(service: &Service, through: &[&str]) {
     for script in ["openai_sdk.py", "event_streams.py"] {
         let mut python = Command::new(installed(".venv-clients/bin/python"));
-        run(python.arg("-B").arg(root().join("tests/clients").join(script)), service, through).await;
-    }
-}
-
-async fn run(script: &mut Command, service: &Service, through: &[&str]) {
-    let said = succeeds(script.arg(format!("http://{}", service.address)).args(through)).await;
-    assert!(said.lines().any(|line| line.starts_with("ok ")), "{said}");
-    for gauge in ["tokenrill_generations_live", "tokenrill_viewers_live"] {
-        service.metric_becomes(gauge, 0.0).await;
+        run_against(service, python.arg("-B").arg(root().join("tests/clients").join(script)), through).await;
     }
 }
 
@@ -56,7 +49,7 @@ async fn rate_limited_sdk_waits_for_retry_after() {
     settings.limits.each.requests_per_minute = NonZeroU32::new(60);
     let service = Service::with(settings).await;
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
-    run(node.arg(root().join("tests/clients/openai_limits.mjs")), &service, &[]).await;
+    run_against(&service, node.arg(root().join("tests/clients/openai_limits.mjs")), &[]).await;
 }
 
 #[tokio::test]
@@ -73,5 +66,5 @@ async fn both_sdks_work_through_litellm() {
 async fn the_sdk_for_javascript_uses_a_prompt_as_a_model() {
     let service = Service::start().await;
     let mut node = Command::new(installed("tests/clients/node_modules/.bin/node"));
-    run(node.arg(root().join("tests/clients/openai_prompts.mjs")), &service, &[]).await;
+    run_against(&service, node.arg(root().join("tests/clients/openai_prompts.mjs")), &[]).await;
 }

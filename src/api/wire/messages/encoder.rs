@@ -10,8 +10,9 @@ use super::super::frames::Frames;
 use super::super::retry::Retry;
 use super::content_state::{CallArguments, HeldBlock, HeldCall, StreamedBlock, non_empty};
 use super::error_body::MessagesError;
-use super::message::{Refusal, message_head, stop_reason, usage_json};
+use super::message::{message_head, usage_json};
 use super::message_blocks::MessageBlocks;
+use super::message_stop::MessageStop;
 use super::provider_blocks::{ProviderBlock, provider_blocks};
 use crate::domain::{Chunk, Done, Entry, Escaped, Event, EventId, Part, Start, Usage};
 use crate::generation::TextSpan;
@@ -32,12 +33,12 @@ pub struct MessagesEncoder {
     next: u32,
     open: Option<StreamedBlock>,
     held: VecDeque<HeldBlock>,
-    refusal: Refusal,
+    stop: MessageStop,
 }
 
 impl MessagesEncoder {
-    pub const fn new(start: Arc<Start>, ids: BlockIds) -> Self {
-        Self { start, ids, has_begun: false, next: 0, open: None, held: VecDeque::new(), refusal: Refusal::None }
+    pub fn new(start: Arc<Start>, ids: BlockIds) -> Self {
+        Self { start, ids, has_begun: false, next: 0, open: None, held: VecDeque::new(), stop: MessageStop::default() }
     }
 
     fn begin_message(&mut self, blocks: &mut MessageBlocks<'_>) {
@@ -64,7 +65,7 @@ impl MessagesEncoder {
         match chunk.part() {
             Part::Text { .. } | Part::Refusal { .. } => {
                 if matches!(chunk.part(), Part::Refusal { .. }) {
-                    self.refusal = Refusal::Given;
+                    self.stop.refuse();
                 }
                 if self.holds() {
                     self.hold_text(entry, HeldBlock::Text);
@@ -83,6 +84,7 @@ impl MessagesEncoder {
             }
             Part::ToolCall { index, id, name, .. } => self.tool_call(*index, (id, name), chunk, entry, blocks),
             Part::Other { delta_json, .. } => {
+                self.stop.read(delta_json);
                 for block in provider_blocks(delta_json) {
                     if self.holds() {
                         self.held.push_back(HeldBlock::Provider(block));
@@ -270,14 +272,12 @@ impl MessagesEncoder {
             is_cut |= self.open.as_ref().is_some_and(StreamedBlock::is_cut);
             self.close(blocks);
         }
-        let reason = stop_reason(done, self.refusal);
         // SDKs fail at arguments that are no JSON without telling why.
-        if is_cut && reason == "tool_use" {
+        if is_cut && self.stop.reason(done) == "tool_use" {
             return blocks.error(&MessagesError::invalid_arguments());
         }
-        let delta = json!({"stop_reason": reason, "stop_sequence": null, "stop_details": null, "container": null});
-        blocks
-            .json("message_delta", &json!({"type": "message_delta", "delta": delta, "usage": usage_json(&done.usage)}));
+        let (delta, usage) = (self.stop.members(done), usage_json(&done.usage));
+        blocks.json("message_delta", &json!({"type": "message_delta", "delta": delta, "usage": usage}));
         blocks.json("message_stop", &json!({"type": "message_stop"}));
     }
 }

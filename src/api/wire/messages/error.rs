@@ -17,7 +17,7 @@ pub fn refusal(problem: &ProblemBody, format: RefusalFormat) -> RefusalBody {
     let own = || problem.reason.map_or_else(|| problem.code.name(), |reason| reason.name().to_owned());
     let code = words.and_then(|words| words.code.clone()).unwrap_or_else(own);
     let request_id = Some(problem.request_id.clone());
-    let error = MessagesError { request_id, ..MessagesError::new(problem.code.status(), code, message) };
+    let error = MessagesError { request_id, ..MessagesError::new(problem.status, code, message) };
     match format {
         RefusalFormat::Json => RefusalBody {
             content_type: "application/json",

@@ -1,10 +1,9 @@
 //! Errors in Anthropic's format, which its SDKs turn into exceptions.
 
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::error_code::ErrorCode;
+use crate::api::problem::{ErrorCode, failure_status};
 use crate::domain::Failure;
 
 /// `{"type": "error", "error": {...}}`: the body of an error response of Anthropic's API, or an event of its streams.
@@ -41,7 +40,7 @@ pub struct MessagesErrorDetails {
 }
 
 impl MessagesError {
-    pub fn new(status: StatusCode, code: String, message: String) -> Self {
+    pub fn new(status: u16, code: String, message: String) -> Self {
         let error = MessagesErrorBody {
             r#type: error_type(status).to_owned(),
             message,
@@ -68,7 +67,7 @@ impl MessagesError {
     }
 
     fn of(code: ErrorCode, message: &str) -> Self {
-        Self::new(code.status(), code.name(), message.to_owned())
+        Self::new(code.status().as_u16(), code.name(), message.to_owned())
     }
 }
 
@@ -78,13 +77,13 @@ impl From<&Failure> for MessagesError {
         let words = failure.upstream.as_deref();
         let message = words.and_then(|words| words.message.clone()).unwrap_or_else(|| failure.detail.clone());
         let reported = words.and_then(|words| words.code.clone()).unwrap_or_else(|| code.name());
-        Self::new(code.status(), reported, message)
+        Self::new(failure_status(failure).as_u16(), reported, message)
     }
 }
 
 /// Returns Anthropic's name for an error with this status.
-fn error_type(status: StatusCode) -> &'static str {
-    match status.as_u16() {
+fn error_type(status: u16) -> &'static str {
+    match status {
         401 => "authentication_error",
         402 => "billing_error",
         403 => "permission_error",
@@ -118,7 +117,7 @@ mod tests {
             (503, "overloaded_error"),
             (504, "timeout_error"),
         ] {
-            assert_eq!(error_type(StatusCode::from_u16(status).expect("a status")), expected, "{status}");
+            assert_eq!(error_type(status), expected, "{status}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::{Done, GenerationId, Start, Usage};
+use crate::domain::{GenerationId, Start, Usage};
 
 /// Returns the message before its content: all members but `content`, `stop_reason` and `usage`.
 pub fn message_head(start: &Start) -> Value {
@@ -38,24 +38,4 @@ pub fn usage_json(usage: &Usage) -> Value {
         "server_tool_use": null,
         "service_tier": null,
     })
-}
-
-/// Returns the stop reason of a complete answer.
-pub fn stop_reason(done: &Done, refusal: Refusal) -> &str {
-    let reason = done.finish_of(0).map_or("stop", |finish| &*finish.reason);
-    match reason {
-        _ if refusal == Refusal::Given => "refusal",
-        "length" => "max_tokens",
-        "tool_calls" | "function_call" => "tool_use",
-        "content_filter" => "refusal",
-        _ => "end_turn",
-    }
-}
-
-/// Whether the answer has a refusal, which Anthropic's API sends as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Refusal {
-    #[default]
-    None,
-    Given,
 }

@@ -10,6 +10,7 @@ mod error;
 mod error_body;
 mod message;
 mod message_blocks;
+mod message_stop;
 mod openapi;
 mod provider_blocks;
 mod request;

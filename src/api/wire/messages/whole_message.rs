@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::error_body::MessagesError;
-use super::message::{Refusal, message_head, stop_reason, usage_json};
+use super::message::{message_head, usage_json};
+use super::message_stop::MessageStop;
 use super::provider_blocks::{ProviderBlock, provider_blocks};
 use crate::domain::{Chunk, Done, Escaped, Part, Start};
 
@@ -14,7 +15,7 @@ use crate::domain::{Chunk, Done, Escaped, Part, Start};
 pub struct WholeMessage {
     start: Arc<Start>,
     blocks: Vec<ContentBlock>,
-    refusal: Refusal,
+    stop: MessageStop,
 }
 
 enum ContentBlock {
@@ -25,8 +26,8 @@ enum ContentBlock {
 }
 
 impl WholeMessage {
-    pub const fn new(start: Arc<Start>) -> Self {
-        Self { start, blocks: Vec::new(), refusal: Refusal::None }
+    pub fn new(start: Arc<Start>) -> Self {
+        Self { start, blocks: Vec::new(), stop: MessageStop::default() }
     }
 
     pub fn apply(&mut self, chunk: &Chunk) {
@@ -37,7 +38,7 @@ impl WholeMessage {
         match chunk.part() {
             Part::Text { .. } => self.text(&text),
             Part::Refusal { .. } => {
-                self.refusal = Refusal::Given;
+                self.stop.refuse();
                 self.text(&text);
             }
             Part::Reasoning { .. } => match self.blocks.last_mut() {
@@ -46,6 +47,7 @@ impl WholeMessage {
             },
             Part::ToolCall { index, id, name, .. } => self.tool_call(*index, [id, name], &text),
             Part::Other { delta_json, .. } => {
+                self.stop.read(delta_json);
                 for block in provider_blocks(delta_json) {
                     self.provider(block);
                 }
@@ -109,7 +111,7 @@ impl WholeMessage {
     ///
     /// The arguments of a tool call are no JSON, although the answer was not cut off.
     pub fn into_json(self, done: &Done) -> Result<String, MessagesError> {
-        let reason = stop_reason(done, self.refusal);
+        let reason = self.stop.reason(done);
         let mut content = Vec::with_capacity(self.blocks.len());
         for block in self.blocks {
             match block.into_json() {
@@ -122,7 +124,9 @@ impl WholeMessage {
         if let Value::Object(members) = &mut message {
             // Inserted below, because it is text already.
             members.remove("content");
-            members.insert("stop_reason".to_owned(), reason.into());
+            if let Value::Object(stop) = self.stop.members(done) {
+                members.extend(stop);
+            }
             members.insert("usage".to_owned(), usage_json(&done.usage));
         }
         let mut json = message.to_string();

@@ -23,11 +23,8 @@ fn url_citation(annotation: &Value) -> Option<Value> {
     Some(Value::Object(members))
 }
 
-/// Returns the log probabilities of a fragment in the form of this API.
-pub fn logprobs_of(json: Option<&str>) -> Value {
-    let logprobs = json.and_then(|json| serde_json::from_str::<Value>(json).ok());
-    logprobs
-        .and_then(|mut logprobs| logprobs.get_mut("content").map(Value::take))
-        .filter(Value::is_array)
-        .unwrap_or_else(|| Value::Array(Vec::new()))
+/// Returns the log probabilities of a fragment in the form of this API; `None` if it has none.
+pub fn logprobs_of(json: &str) -> Option<Value> {
+    let mut logprobs = serde_json::from_str::<Value>(json).ok()?;
+    logprobs.get_mut("content").map(Value::take).filter(Value::is_array)
 }

@@ -132,7 +132,10 @@ impl ResponsesEncoder {
         write_index("content_index", content, &mut block);
         block.data().raw(",\"delta\":\"").raw(text.as_str()).raw("\"");
         if kind == ContentKind::Text {
-            block.data().raw(",\"logprobs\":").json(&logprobs_of(logprobs));
+            match logprobs.and_then(logprobs_of) {
+                Some(logprobs) => block.data().raw(",\"logprobs\":").json(&logprobs),
+                None => block.data().raw(",\"logprobs\":[]"),
+            };
         }
         block.data().raw("}");
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::response_id::item_id;
+use super::response_id::ItemId;
 use crate::api::wire::frames::SseBlock;
 use crate::domain::{Escaped, GenerationId};
 use crate::generation::TextSpan;
@@ -65,13 +65,13 @@ impl OutputItem {
         Self { kind, state }
     }
 
-    pub fn id(&self, generation: GenerationId, index: usize) -> String {
+    pub const fn id(&self, generation: GenerationId, index: usize) -> ItemId {
         let prefix = match self.kind {
             ItemKind::Message(_) => "msg",
             ItemKind::Reasoning(_) => "rs",
             ItemKind::Call { .. } => "fc",
         };
-        item_id(prefix, generation, index)
+        ItemId { prefix, generation, index }
     }
 
     /// Writes the item with its texts.
@@ -122,7 +122,7 @@ impl OutputItem {
             ItemKind::Reasoning(_) => "reasoning",
             ItemKind::Call { .. } => "function_call",
         };
-        block.data().raw("{\"id\":\"").raw(&self.id(generation, index)).raw("\",\"type\":\"").raw(kind);
+        block.data().raw("{\"id\":\"").display(self.id(generation, index)).raw("\",\"type\":\"").raw(kind);
         block.data().raw("\",\"status\":\"").raw(self.state.name()).raw("\"");
     }
 }

@@ -53,7 +53,7 @@ impl<'a> ResponseEvents<'a> {
             self.blocks.event(kind)
         };
         block.data().raw("{\"type\":\"").raw(kind).raw("\",\"sequence_number\":");
-        block.data().raw(itoa::Buffer::new().format(number));
+        block.data().number(number);
         block
     }
 
@@ -61,7 +61,7 @@ impl<'a> ResponseEvents<'a> {
     pub fn of_item(&mut self, kind: &str, index: usize, item: &OutputItem) -> SseBlock<'_> {
         let id = item.id(self.generation, index);
         let mut block = self.begin(kind);
-        block.data().raw(",\"item_id\":\"").raw(&id).raw("\"");
+        block.data().raw(",\"item_id\":\"").display(id).raw("\"");
         write_index("output_index", index, &mut block);
         block
     }
@@ -73,5 +73,5 @@ impl<'a> ResponseEvents<'a> {
 }
 
 pub fn write_index(name: &str, index: usize, block: &mut SseBlock<'_>) {
-    block.data().raw(",\"").raw(name).raw("\":").raw(itoa::Buffer::new().format(index));
+    block.data().raw(",\"").raw(name).raw("\":").number(index);
 }

@@ -1,5 +1,7 @@
 //! The ids of responses and their items, which are functions of the generation's id.
 
+use std::fmt;
+
 use crate::domain::GenerationId;
 
 /// The length of a generation's id without its prefix.
@@ -9,12 +11,21 @@ const ITEM_PREFIXES: [&str; 3] = ["msg_", "fc_", "rs_"];
 
 /// Returns the id of a generation's response.
 pub fn response_id(generation: GenerationId) -> String {
-    format!("resp_{}", bare(generation))
+    format!("resp_{}", generation.bare())
 }
 
-/// Returns the id of an item of an answer, or of a request.
-pub fn item_id(prefix: &str, generation: GenerationId, index: usize) -> String {
-    format!("{prefix}_{}_{index}", bare(generation))
+/// The id of an item of an answer, or of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct ItemId {
+    pub prefix: &'static str,
+    pub generation: GenerationId,
+    pub index: usize,
+}
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}_{}", self.prefix, self.generation.bare(), self.index)
+    }
 }
 
 /// Returns the generation of a response.
@@ -34,10 +45,6 @@ fn parse(bare: &str) -> Option<GenerationId> {
     format!("gen_{bare}").parse().ok()
 }
 
-fn bare(generation: GenerationId) -> String {
-    generation.to_string().split_off("gen_".len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,7 +54,7 @@ mod tests {
         for generation in [GenerationId::random(), "gen_A_A_AAAAAAAAAAAAAAAAAA".parse().expect("an id")] {
             assert_eq!(generation_of_response(&response_id(generation)), Some(generation));
             for prefix in ["msg", "fc", "rs"] {
-                assert_eq!(generation_of_item(&item_id(prefix, generation, 12)), Some(generation));
+                assert_eq!(generation_of_item(&ItemId { prefix, generation, index: 12 }.to_string()), Some(generation));
             }
         }
         for id in ["", "resp_", "resp_1", "msg_AAAAAAAAAAAAAAAAAAAAAA", "msg_AAAAAAAAAAAAAAAAAAAAAA_x", "\u{fc}"] {

@@ -97,7 +97,7 @@ pub fn write_response(
         _ => None,
     };
     block.data().raw("{\"id\":\"").raw(&response_id(start.generation)).raw("\",\"object\":\"response\"");
-    block.data().raw(",\"created_at\":").raw(itoa::Buffer::new().format(created_at));
+    block.data().raw(",\"created_at\":").number(created_at);
     block.data().raw(",\"completed_at\":").json(&completed_at);
     block.data().raw(",\"status\":\"").raw(state.name()).raw("\",\"model\":").json(&start.model);
     block.data().raw(",\"error\":").json(&state.error());

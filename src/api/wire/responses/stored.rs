@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::encoder::ResponsesEncoder;
-use super::response_id::{generation_of_response, item_id, response_id};
+use super::response_id::{ItemId, generation_of_response, response_id};
 use super::response_notes::ResponseInput;
 use super::stored_response::StoredResponse;
 use crate::api::caller::Caller;
@@ -245,7 +245,7 @@ fn with_id(mut item: Value, generation: GenerationId, at: usize) -> Value {
     if let Some(members) = item.as_object_mut() {
         members.entry("type").or_insert_with(|| "message".into());
         members.entry("status").or_insert_with(|| "completed".into());
-        members.insert("id".to_owned(), item_id("in", generation, at).into());
+        members.insert("id".to_owned(), ItemId { prefix: "in", generation, index: at }.to_string().into());
     }
     item
 }

@@ -133,8 +133,7 @@ impl OpenText {
         let kind = self.kind.name();
         let mut block = blocks.unnamed();
         block.data().raw("{\"type\":\"").raw(kind).raw("-").raw(event).raw("\",\"id\":\"");
-        let id = itoa::Buffer::new().format(self.first.get()).to_owned();
-        block.data().raw(kind.get(..1).unwrap_or_default()).raw(&id).raw("\"");
+        block.data().raw(kind.get(..1).unwrap_or_default()).number(self.first.get()).raw("\"");
         block
     }
 }
