@@ -19,6 +19,7 @@ use crate::support::redis_server::{RedisServer, unique_prefix};
 use crate::support::{Answer, Call, Event, Service, ServiceProcess, Upstream, soon, text, within};
 
 mod faults;
+mod responses;
 mod takeovers;
 mod ui_chats;
 

@@ -465,7 +465,8 @@ fn whole(status: &str, headers: &str, body: &str) -> String {
 
 #[tokio::test]
 async fn upstream_refusals_map_to_a_code_and_status_without_secrets() {
-    let rejected = ("upstream_rejected", 400, false, None);
+    let rejected_as = |status| ("upstream_rejected", status, false, None);
+    let rejected = rejected_as(400);
     let limited = |wait| ("upstream_rate_limited", 429, true, wait);
     let overloaded = |wait| ("upstream_overloaded", 503, true, wait);
     let failed = ("upstream_error", 502, true, None);
@@ -477,8 +478,8 @@ async fn upstream_refusals_map_to_a_code_and_status_without_secrets() {
         ("403 Forbidden", "", ("upstream_auth", 502, false, None)),
         ("404 Not Found", "", ("model_not_found", 404, false, None)),
         ("408 Request Timeout", "", ("upstream_timeout", 504, true, None)),
-        ("413 Content Too Large", "", rejected),
-        ("422 Unprocessable Content", "", rejected),
+        ("413 Content Too Large", "", rejected_as(413)),
+        ("422 Unprocessable Content", "", rejected_as(422)),
         ("429 Too Many Requests", "", limited(None)),
         ("429 Too Many Requests", "retry-after: 7\r\n", limited(Some(7_000))),
         ("429 Too Many Requests", "retry-after: 0\r\n", limited(Some(0))),
