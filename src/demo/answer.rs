@@ -11,6 +11,9 @@ const LONGEST_QUOTE: usize = 80;
 /// The same arguments for every tool, because the demo model does not read schemas.
 const ARGUMENTS: &str = r#"{"city":"Zürich","unit":"celsius"}"#;
 
+/// What a model says instead of an answer.
+const REFUSAL: &str = "I am sorry, but I cannot help with that. ";
+
 /// Contains content that clients must handle correctly: Markdown in pieces, code, a table, several scripts, and emoji
 /// of several code points, which the tokens split.
 const BODY: &str = r#"## What just happened
@@ -39,7 +42,7 @@ Set `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for any compatible server, and start 
 Grüße aus Köln, こんにちは世界, مرحبا بالعالم, नमस्ते दुनिया 👩‍👩‍👧‍👦
 "#;
 
-/// Returns the tokens of one choice in order: reasoning if requested, the text, the tool call. The same request yields
+/// Returns the tokens of one choice in order: reasoning if requested, the text or the refusal, the tool call. The same request yields
 /// the same tokens. Tokens are generated when they are taken, so a long answer needs no more memory than a short one.
 pub(super) fn tokens(request: &Request, choice: u8) -> DemoTokens {
     let options = &request.options;
@@ -48,6 +51,7 @@ pub(super) fn tokens(request: &Request, choice: u8) -> DemoTokens {
     let call = request.tool().map(str::to_owned);
     let first_part = format!("{}{BODY}", greeting(request, choice));
     let text: Box<dyn Iterator<Item = String> + Send> = match (options.tokens, &call) {
+        _ if options.refusal > 0 => Box::new(iter::empty()),
         (Some(tokens), _) => {
             let parts = iter::once(first_part).chain((2..).map(part));
             Box::new(parts.flat_map(|part| owned(&part)).take(length(tokens)))
@@ -58,7 +62,8 @@ pub(super) fn tokens(request: &Request, choice: u8) -> DemoTokens {
     let call = call.into_iter().flat_map(|name| {
         iter::once(DemoToken::Call(name)).chain(pieces(ARGUMENTS).map(|piece| DemoToken::Arguments(piece.to_owned())))
     });
-    Box::new(reasoning.chain(text.map(DemoToken::Text)).chain(call))
+    let refusal = iter::repeat(REFUSAL).flat_map(owned).take(length(options.refusal)).map(DemoToken::Refusal);
+    Box::new(reasoning.chain(refusal).chain(text.map(DemoToken::Text)).chain(call))
 }
 
 fn owned(text: &str) -> std::vec::IntoIter<String> {

@@ -73,6 +73,7 @@ impl DemoChunks {
         match token {
             DemoToken::Reasoning(text) => json!({"reasoning_content": text}),
             DemoToken::Text(text) => json!({"content": text}),
+            DemoToken::Refusal(text) => json!({"refusal": text}),
             DemoToken::Call(name) => json!({"tool_calls": [{
                 "index": 0,
                 "id": self.id.call(choice),

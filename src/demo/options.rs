@@ -27,6 +27,8 @@ pub(super) struct Options {
     pub tool: Option<String>,
     /// `reasoning`: the number of reasoning tokens before the text.
     pub reasoning: u32,
+    /// `refusal`: the number of refusal tokens in place of the text.
+    pub refusal: u32,
     /// `status`: refuses the request with this status, after `headers`.
     pub status: Option<StatusCode>,
     /// `retry_after`: sent with `status` as `Retry-After`, in seconds.
@@ -83,7 +85,7 @@ pub(super) enum InvalidOptionError {
     RetryAfterAlone,
 }
 
-const KNOWN: [(&str, &str); 12] = [
+const KNOWN: [(&str, &str); 13] = [
     ("tokens", "a number from 1 to 100000"),
     ("rate", "tokens per second, above 0 and up to 100000, or `max`"),
     ("first_token", "a duration such as `40s`"),
@@ -94,6 +96,7 @@ const KNOWN: [(&str, &str); 12] = [
     ("finish", "`stop`, `length`, `content_filter` or `tool_calls`"),
     ("tool", "1 to 64 letters, digits, `_` or `-`"),
     ("reasoning", "a number from 0 to 100000"),
+    ("refusal", "a number from 0 to 100000"),
     ("status", "a number from 400 to 599"),
     ("retry_after", "a number of seconds"),
 ];
@@ -114,6 +117,7 @@ impl Default for Options {
             finish: None,
             tool: None,
             reasoning: 0,
+            refusal: 0,
             status: None,
             retry_after: None,
         }
@@ -167,6 +171,7 @@ impl Options {
             "finish" => self.finish = Some(DemoFinish::ALL.into_iter().find(|finish| finish.as_str() == value)?),
             "tool" => self.tool = Some(tool(value)?),
             "reasoning" => self.reasoning = number(value, 0..=100_000)?,
+            "refusal" => self.refusal = number(value, 0..=100_000)?,
             "status" => self.status = Some(StatusCode::from_u16(number(value, 400..=599)?).ok()?),
             "retry_after" => self.retry_after = Some(Duration::from_secs(number(value, 0..=u64::MAX)?)),
             _ => return None,
@@ -213,6 +218,7 @@ mod tests {
                 finish: Some(DemoFinish::Length),
                 tool: Some("weather".to_owned()),
                 reasoning: 30,
+                refusal: 0,
                 status: Some(StatusCode::TOO_MANY_REQUESTS),
                 retry_after: Some(Duration::from_secs(3)),
             }
@@ -278,6 +284,7 @@ mod tests {
             "tool=wetter_für",
             &long,
             "reasoning=100001",
+            "refusal=-1",
             "status=200",
             "status=399",
             "status=600",

@@ -5,6 +5,7 @@ use std::iter;
 pub(super) enum DemoToken {
     Reasoning(String),
     Text(String),
+    Refusal(String),
     Call(String),
     Arguments(String),
 }

@@ -54,6 +54,7 @@ pub(super) async fn completion(request: &Request, id: AnswerId, pace: Pace) -> R
 struct WholeChoice {
     reasoning: String,
     text: String,
+    refusal: String,
     tool: Option<String>,
     arguments: String,
     logprobs: Vec<Value>,
@@ -65,6 +66,7 @@ impl WholeChoice {
         match token {
             DemoToken::Reasoning(piece) => self.reasoning.push_str(&piece),
             DemoToken::Text(piece) => self.text.push_str(&piece),
+            DemoToken::Refusal(piece) => self.refusal.push_str(&piece),
             DemoToken::Call(name) => self.tool = Some(name),
             DemoToken::Arguments(piece) => self.arguments.push_str(&piece),
         }
@@ -73,12 +75,13 @@ impl WholeChoice {
     fn json(self, index: u8, id: AnswerId) -> Value {
         let content = (!self.text.is_empty()).then_some(self.text);
         let reasoning = (!self.reasoning.is_empty()).then(|| ("reasoning_content", json!(self.reasoning)));
+        let refusal = (!self.refusal.is_empty()).then(|| ("refusal", json!(self.refusal)));
         let call = self.tool.map(|name| {
             let function = json!({"name": name, "arguments": self.arguments});
             ("tool_calls", json!([{"id": id.call(index), "type": "function", "function": function}]))
         });
         let message = [("role", json!("assistant")), ("content", json!(content))];
-        let message: Value = message.into_iter().chain(reasoning).chain(call).collect();
+        let message: Value = message.into_iter().chain(reasoning).chain(refusal).chain(call).collect();
         let logprobs = (!self.logprobs.is_empty()).then(|| json!({"content": self.logprobs}));
         json!({
             "index": index,

@@ -71,11 +71,13 @@ await check({
     assert.deepEqual(final.content.map(({ thinking, text }) => thinking ?? text), whole.content.map(({ thinking, text }) => thinking ?? text));
   },
 
-  "limit ends the answer with max_tokens, a filter with refusal": async () => {
+  "limit ends the answer with max_tokens, a filter or a refusal with refusal": async () => {
     const cut = await client.messages.create(asked("tokens=50&rate=max", { max_tokens: 3 }));
     assert.deepEqual([cut.stop_reason, cut.usage.output_tokens], ["max_tokens", 3]);
     const filtered = await client.messages.stream(asked("tokens=5&rate=max&finish=content_filter")).finalMessage();
     assert.equal(filtered.stop_reason, "refusal");
+    const refused = await client.messages.stream(asked("refusal=9&rate=max")).finalMessage();
+    assert.deepEqual([refused.stop_reason, textOf(refused).slice(0, 10)], ["refusal", "I am sorry"]);
   },
 
   "tokens are counted": async () => {

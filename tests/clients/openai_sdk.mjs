@@ -174,6 +174,16 @@ const checks = {
     assert.deepEqual([joined(chunks, "reasoning_content"), joined(chunks, "content")], [message.reasoning_content, message.content]);
   },
 
+  "refusal is a separate field": async () => {
+    // LiteLLM does not pass it on.
+    if (through) return;
+    const body = asked("refusal=9&rate=max");
+    const { message } = (await completions.create(body)).choices[0];
+    assert.match(message.refusal, /^I am sorry/);
+    const final = await completions.stream(body).finalChatCompletion();
+    assert.deepEqual([final.choices[0].message.refusal, final.choices[0].message.content || null], [message.refusal, null]);
+  },
+
   "abort stops the model, and so do break and abort of a helper": async () => {
     const ways = [
       (stream) => stream.controller.abort(),

@@ -51,6 +51,15 @@ await check({
     assert.ok(response.usage.output_tokens_details.reasoning_tokens > 0);
   },
 
+  "refusal is a part of the message": async () => {
+    const body = asked("refusal=9&rate=max");
+    const parts = ({ output }) => output.map(({ content }) => content.map(({ type, refusal }) => [type, refusal]));
+    const whole = parts(await responses.create(body));
+    assert.match(whole[0][0][1], /^I am sorry/);
+    assert.deepEqual(whole, [[["refusal", whole[0][0][1]]]]);
+    assert.deepEqual(parts(await responses.stream(body).finalResponse()), whole);
+  },
+
   "calls and their results continue a response by its id and by its items": async () => {
     const input = [{ role: "user", content: "How is the weather?" }];
     const first = await responses.stream(asked("tool=weather&rate=max", { input, tools: [weather] })).finalResponse();
