@@ -222,7 +222,9 @@ pub async fn input_items(
     ResponsePath(id): ResponsePath,
 ) -> Result<Response, Problem> {
     let state = api.generations.inspect(&caller.principal, id).await?;
-    let input = state.start().notes.as_ref().and_then(ResponseInput::of).unwrap_or_default();
+    let notes = state.start().notes.clone();
+    let read = move || Ok(notes.as_ref().and_then(ResponseInput::of).unwrap_or_default());
+    let input = api.large_bodies.run(state.start().notes_size(), read).await?;
     let mut items: Vec<Value> = input.items.into_iter().enumerate().map(|(at, item)| with_id(item, id, at)).collect();
     if order != Some(ItemOrder::Asc) {
         items.reverse();

@@ -1,5 +1,7 @@
 //! The chat of a page that returns: `/v1/ui/chat/{chat_id}`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
@@ -92,7 +94,7 @@ pub async fn resume(State(api): State<Api>, caller: Caller, ChatPath(chat): Chat
     let connection = api.connect(&caller, Arrival::Reconnecting, ConnectionKind::Stream)?;
     api.metrics.resumed(ResumedBy::Chat);
     let start = following.start().clone();
-    let encoder = UiEncoder::after_parts(start.clone(), continued_parts(&start));
+    let encoder = UiEncoder::after_parts(start.clone(), continued_parts(&api, &start).await?);
     let mut response = event_stream(api.stream(following, encoder, connection));
     stream_head::mark(response.headers_mut());
     Ok(response)
@@ -163,12 +165,18 @@ async fn is_running(api: &Api, caller: &Caller, generation: GenerationId) -> Res
 }
 
 /// Returns the parts that the message of a generation held before.
-fn continued_parts(start: &Start) -> Vec<Value> {
+async fn continued_parts(api: &Api, start: &Arc<Start>) -> Result<Vec<Value>, Problem> {
     if continued_message(start).is_none() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let messages = messages_of(start).unwrap_or_default();
-    messages.last().map(held_parts).unwrap_or_default()
+    let messages = kept_messages(api, start).await?.unwrap_or_default();
+    Ok(messages.last().map(held_parts).unwrap_or_default())
+}
+
+/// Returns the UI messages of a generation's request; `None` if another wire has started it.
+async fn kept_messages(api: &Api, start: &Arc<Start>) -> Result<Option<Vec<Value>>, Problem> {
+    let kept = Arc::clone(start);
+    api.large_bodies.run(start.notes_size(), move || Ok(messages_of(&kept))).await
 }
 
 /// Returns the messages of a generation's request with its answer, and whether more of the answer follows.
@@ -186,7 +194,7 @@ async fn messages(api: &Api, caller: &Caller, generation: GenerationId) -> Resul
         })
         .await
         .map_err(|_| Problem::history_lost())?;
-    let Some(mut messages) = messages_of(state.start()) else { return Ok((Vec::new(), active)) };
+    let Some(mut messages) = kept_messages(api, state.start()).await? else { return Ok((Vec::new(), active)) };
     let parts = answer.into_parts();
     let continued = messages.last_mut().filter(|_| continued_message(state.start()).is_some());
     match continued.and_then(|message| message.get_mut("parts")).and_then(Value::as_array_mut) {
