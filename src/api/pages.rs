@@ -1,4 +1,4 @@
-//! The pages of the binary: the playground and Swagger UI.
+//! The pages of the binary, the playground and Swagger UI, and the client that other pages import.
 
 use std::sync::LazyLock;
 
@@ -40,13 +40,13 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(openapi::text);
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 
-/// Returns the routes of the playground, `/docs` and `/openapi.json`.
+/// Returns the routes of the playground, `/docs`, `/openapi.json` and `/tokenrill.js`.
 pub fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let docs = SwaggerUi::new("/docs").config(Config::from("/openapi.json").try_it_out_enabled(true));
     let playground = PLAYGROUND
         .iter()
         .fold(Router::new(), |router, page| router.route(page.path, get(move || async move { page.response() })));
-    playground.route("/openapi.json", get(document)).merge(docs)
+    playground.route("/openapi.json", get(document)).route("/tokenrill.js", get(client)).merge(docs)
 }
 
 /// The policy of Swagger UI, which sets its styles in attributes.
@@ -72,6 +72,12 @@ impl StaticPage {
         ];
         (headers, self.html).into_response()
     }
+}
+
+/// The client, an ES module.
+async fn client() -> Response {
+    let headers = [(CONTENT_TYPE, "text/javascript; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
+    (headers, include_str!("../../client/tokenrill.js")).into_response()
 }
 
 async fn document() -> Response {

@@ -19,6 +19,11 @@ async fn openais_agents_need_only_the_base_url() {
 }
 
 #[tokio::test]
+async fn own_client_has_each_event_once_over_any_cut() {
+    run(NODE, "tokenrill_client.mjs").await;
+}
+
+#[tokio::test]
 async fn ai_sdk_providers_of_openai_and_anthropic_need_only_the_base_url() {
     run(NODE, "ai_sdk.mjs").await;
 }
