@@ -8,6 +8,7 @@ use crate::domain::{ChatKey, Start};
 use crate::event_log::EventLog;
 
 /// Closes a chat when a viewer was sent the end of its answer.
+#[derive(Clone)]
 pub struct ChatEnd {
     pub log: Arc<dyn EventLog>,
     pub tasks: TaskTracker,

@@ -52,7 +52,12 @@ impl Generations {
         if !self.runs(id).await.map_err(CreateError::from)? {
             return Ok(None);
         }
-        Ok(self.follow(owner, id, EventPosition::START).await.ok())
+        match self.follow(owner, id, EventPosition::START).await {
+            Ok(following) => Ok(Some(following)),
+            Err(FollowError::LogUnavailable(unavailable)) => Err(CreateError::from(unavailable).into()),
+            // It was erased meanwhile.
+            Err(_) => Ok(None),
+        }
     }
 
     /// Makes a generation whose log was just made the one of its chat. If the chat has a running one of the same turn, the

@@ -163,13 +163,14 @@ impl Following {
         poll_fn(|context| self.poll_page(context)).await
     }
 
-    /// Waits until the first chunk is in the log, at most `patience`. An error is a failure before the first chunk.
-    /// Consumes no entries, so the viewer may read meanwhile.
+    /// Waits until the first chunk is in the log, at most `patience`. An error is a failure before the first chunk: the
+    /// client is sent it as a status, and its chat has nothing to read. Consumes no entries, so the viewer may read
+    /// meanwhile.
     pub fn wait_for_first_chunk(
         &self,
         patience: Duration,
     ) -> impl Future<Output = Result<(), Arc<Failed>>> + Send + use<> {
-        let log = Arc::clone(&self.log);
+        let (log, chat) = (Arc::clone(&self.log), self.handle.chat.clone());
         async move {
             let first = Sequence::START.plus(1);
             let moved = wait_until(Arc::clone(&log), |tail| tail.sequence > first);
@@ -179,7 +180,12 @@ impl Following {
             }
             // The terminal event came before any chunk.
             match read_page(&*log, first).await.ok().and_then(|mut page| page.entries.pop()).map(|entry| entry.event) {
-                Some(Event::Failed(failed)) => Err(failed),
+                Some(Event::Failed(failed)) => {
+                    if let Some(chat) = chat {
+                        chat.close();
+                    }
+                    Err(failed)
+                }
                 _ => Ok(()),
             }
         }

@@ -434,6 +434,8 @@ async fn reference_to_what_is_not_kept_is_refused_by_name() {
         ("a", json!({"previous_response_id": "resp_x"}), "previous_response_id", "previous_response_not_found"),
         ("b", json!({"input": [{"type": "item_reference", "id": item}]}), "input[0]", "invalid_request"),
         ("a", json!({"input": [{"type": "item_reference", "id": unknown}]}), "input[0]", "invalid_request"),
+        // Its response is not complete.
+        ("a", json!({"input": [{"type": "item_reference", "id": item}]}), "input[0]", "invalid_request"),
     ] {
         let refused = ask(key, &body).await;
         assert_eq!(refused.status, 400, "{body}");

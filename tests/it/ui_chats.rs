@@ -150,7 +150,7 @@ async fn page_that_returns_reads_the_same_message_from_its_beginning_with_one_up
 }
 
 #[tokio::test]
-async fn answer_whose_end_nobody_read_is_replayed_once() {
+async fn answer_whose_end_no_client_was_sent_is_replayed_once() {
     let upstream = Upstream::start().await;
     let service = Service::before(&upstream.base_url()).await;
     let (answer, mut call) = begun(&service, &upstream, &submitted("c1", &[user("u1", "Hello")])).await;
@@ -166,6 +166,60 @@ async fn answer_whose_end_nobody_read_is_replayed_once() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn failure_that_was_sent_as_a_status_is_not_replayed() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    for (chat, streams) in [("c1", true), ("c2", false)] {
+        let mut body = submitted(chat, &[user("u1", "Hello")]);
+        body["stream"] = streams.into();
+        let (answer, ()) = tokio::join!(send(&service, &body), async {
+            upstream.call().await.refuse(401, "", r#"{"error":{"message":"no"}}"#).await;
+        });
+        assert_eq!(answer.status, 502);
+        // It is noted beside the response.
+        soon(async {
+            while resume(&service, chat).await.status != 204 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn chat_that_is_read_has_the_parts_that_its_stream_had() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let (answer, mut call) = begun(&service, &upstream, &submitted("c1", &[user("u1", "Hello")])).await;
+    let citation = json!({"type": "url_citation", "url_citation": {"url": "https://a.example", "title": "A"}});
+    call.delta(json!({"annotations": [citation], "images": null})).await;
+    call.text("lo").await;
+    let fragment =
+        json!({"index": 0, "id": "call_0", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    call.delta(json!({"tool_calls": [fragment]})).await;
+    stop(&service, "c1").await;
+    call.closed().await;
+    answer.text().await;
+    let messages = service.get("/v1/ui/chat/c1").await.json().await["messages"].clone();
+    let parts = &messages[1]["parts"];
+    assert_eq!(parts[1], json!({"type": "text", "text": "Hello", "state": "done"}));
+    assert_eq!((&parts[2]["type"], &parts[2]["url"]), (&json!("source-url"), &json!("https://a.example")));
+    // The answer was cut, so the arguments may lack a part.
+    assert_eq!((&parts[3]["type"], &parts[3]["state"]), (&json!("tool-f"), &json!("input-streaming")));
+}
+
+#[tokio::test]
+async fn id_of_a_continued_message_has_a_limit() {
+    let service = Service::start().await;
+    let mut message = user(&"a".repeat(513), "Hello");
+    message["role"] = "assistant".into();
+    let refused = send(&service, &submitted("c1", &[message])).await;
+    assert_eq!(refused.status, 400);
+    let sentence = refused.text().await;
+    assert!(sentence.contains("512 bytes"), "{sentence}");
 }
 
 #[tokio::test]

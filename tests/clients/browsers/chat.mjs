@@ -150,7 +150,7 @@ const scenarios = {
     }
     await endsWhole(tab, model);
     await reload(tab, id);
-    assert.equal(await answerOf(tab), model.text, "an answer that has ended is not told again");
+    assert.equal(await answerOf(tab), model.text, "an answer that has ended is not replayed");
     assert.equal(upstream.calls, before + 1);
     await tab.close();
   },

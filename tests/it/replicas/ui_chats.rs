@@ -53,7 +53,7 @@ async fn page_resumes_repeats_and_stops_on_another_replica() {
 }
 
 #[tokio::test]
-async fn new_turn_on_another_replica_stops_an_answer_that_nobody_reads() {
+async fn new_turn_on_another_replica_stops_an_answer_without_a_viewer() {
     let deployment = Deployment::new().await;
     let [one, other] = deployment.replicas().await;
     let (first, mut first_call) = begun(&deployment, &one, body("u1", "Hello")).await;

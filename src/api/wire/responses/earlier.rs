@@ -95,7 +95,7 @@ impl<'a> Loading<'a> {
     /// Reads the items of an answer.
     async fn output(&mut self, response: &StoredResponse, pointer: &str) -> Result<Vec<Value>, Problem> {
         let mut json = Vec::new();
-        let mut pieces = response.json();
+        let mut pieces = response.output_json();
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|_| Problem::history_lost())?;
             self.count(piece.len(), pointer)?;
@@ -103,13 +103,7 @@ impl<'a> Loading<'a> {
         }
         self.api
             .large_bodies
-            .run(json.len(), move || {
-                let mut response: Value = serde_json::from_slice(&json).map_err(|_| Problem::history_lost())?;
-                match response.get_mut("output").map(Value::take) {
-                    Some(Value::Array(items)) => Ok(items),
-                    _ => Ok(Vec::new()),
-                }
-            })
+            .run(json.len(), move || serde_json::from_slice(&json).map_err(|_| Problem::history_lost()))
             .await
     }
 
@@ -144,7 +138,8 @@ async fn named_items(api: &Api, fields: &JsonObject) -> Result<HashMap<Generatio
         named.entry(generation).or_default().insert(at, id.to_owned());
     }
     if named.len() > MOST_NAMED {
-        return Err(unsupported::invalid("/input", "names items of too many responses"));
+        let detail = format!("names items of more than {MOST_NAMED} responses: send the older items themselves");
+        return Err(unsupported::invalid("/input", &detail));
     }
     Ok(named)
 }
@@ -157,6 +152,12 @@ async fn items(
 ) -> Result<Vec<(String, Value)>, Problem> {
     let first = references.keys().next().copied().unwrap_or_default();
     let Some(response) = loading.response(generation).await? else { return Err(unknown_item(first)) };
+    if *response.state() == ResponseState::InProgress {
+        return Err(unsupported::invalid(
+            &format!("/input/{first}"),
+            "names an item of a response that is not complete: wait for its end",
+        ));
+    }
     let output = loading.output(&response, "/input").await?;
     let mut items = HashMap::new();
     for (at, id) in references {

@@ -8,7 +8,7 @@ use super::chunk_details::{citations, logprobs_of};
 use super::output_items::{ContentKind, ItemKind, ItemState, ItemStatus, OutputItem, OutputPart, write_summary};
 use super::response_events::{EventNumbers, ResponseEvents, write_index};
 use super::response_notes::echo_of;
-use super::response_object::{ResponseState, write_response};
+use super::response_object::{ResponseState, write_items, write_response};
 use crate::api::wire::encoder::{BlockIds, Encoder, Notice};
 use crate::api::wire::frames::{Frames, SseBlock};
 use crate::api::wire::retry::Retry;
@@ -50,6 +50,11 @@ impl ResponsesEncoder {
     /// Writes the response as it stands.
     pub fn write_response(&self, block: &mut SseBlock<'_>) {
         write_response((&self.start, &self.echo), (&self.state, self.usage.as_ref()), &self.items, block);
+    }
+
+    /// Writes the items of the answer as it stands.
+    pub fn write_output(&self, block: &mut SseBlock<'_>) {
+        write_items(self.start.generation, &self.items, block);
     }
 
     pub const fn state(&self) -> &ResponseState {

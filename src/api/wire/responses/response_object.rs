@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::output_items::{ItemState, OutputItem};
 use super::response_id::response_id;
 use crate::api::wire::frames::SseBlock;
-use crate::domain::{Done, Failure, FailureCode, Start, TokenSource, Usage};
+use crate::domain::{Done, Failure, FailureCode, GenerationId, Start, TokenSource, Usage};
 
 /// How a response stands.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -105,13 +105,20 @@ pub fn write_response(
     for (name, value) in echo {
         block.data().raw(",\"").raw(name).raw("\":").json(value);
     }
-    block.data().raw(",\"output\":[");
+    block.data().raw(",\"output\":");
+    write_items(start.generation, items, block);
+    block.data().raw(",\"usage\":").json(&usage.map(usage_json)).raw("}");
+}
+
+/// Writes the items of an answer as a list.
+pub fn write_items(generation: GenerationId, items: &[OutputItem], block: &mut SseBlock<'_>) {
+    block.data().raw("[");
     let mut is_first = true;
     for (index, item) in items.iter().enumerate().filter(|(_, item)| item.state != ItemState::Unnamed) {
         block.data().raw(if std::mem::take(&mut is_first) { "" } else { "," });
-        item.write(start.generation, index, block);
+        item.write(generation, index, block);
     }
-    block.data().raw("],\"usage\":").json(&usage.map(usage_json)).raw("}");
+    block.data().raw("]");
 }
 
 /// Returns the usage; `estimated` is there if a figure is an estimate of this service.

@@ -40,6 +40,17 @@ impl StoredResponse {
     pub fn json(&self) -> OutputPieces {
         let mut frames = Frames::default();
         self.encoder.write_response(&mut frames.unfinished());
+        self.pieces(frames)
+    }
+
+    /// Returns the items of the answer as JSON, in the same way.
+    pub fn output_json(&self) -> OutputPieces {
+        let mut frames = Frames::default();
+        self.encoder.write_output(&mut frames.unfinished());
+        self.pieces(frames)
+    }
+
+    fn pieces(&self, frames: Frames) -> OutputPieces {
         OutputPieces::new(self.log.texts(), frames.into_pieces())
     }
 }

@@ -61,10 +61,11 @@ impl UiEncoder {
         Self { held, ..Self::new(start, BlockIds::Absent) }
     }
 
-    fn begin(&self, blocks: &mut EntryFrames<'_>) {
+    fn begin(&mut self, blocks: &mut EntryFrames<'_>) {
         json_block(blocks, &json!({"type": "start", "messageId": message_id(&self.start)}));
-        for part in &self.held {
-            json_block(blocks, part);
+        // Not kept: they can be as large as a request.
+        for part in std::mem::take(&mut self.held) {
+            json_block(blocks, &part);
         }
         json_block(blocks, &json!({"type": "start-step"}));
     }

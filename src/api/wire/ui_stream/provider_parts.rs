@@ -8,17 +8,16 @@ use crate::domain::Sequence;
 /// The members of a delta that become parts.
 #[derive(Deserialize)]
 struct ProviderDelta {
-    #[serde(default)]
-    annotations: Vec<Value>,
-    #[serde(default)]
-    images: Vec<Value>,
+    annotations: Option<Vec<Value>>,
+    images: Option<Vec<Value>>,
 }
 
 /// Returns the parts of a delta: `source-url` for citations of pages, `file` for images. The ids of sources are functions
 /// of the entry.
 pub fn provider_parts(delta_json: &str, entry: Sequence) -> Vec<Value> {
     let Ok(delta) = serde_json::from_str::<ProviderDelta>(delta_json) else { return Vec::new() };
-    let sources = delta.annotations.iter().enumerate().filter_map(|(at, annotation)| {
+    let (annotations, images) = (delta.annotations.unwrap_or_default(), delta.images.unwrap_or_default());
+    let sources = annotations.iter().enumerate().filter_map(|(at, annotation)| {
         let citation = annotation.get("url_citation").unwrap_or(annotation);
         let url = citation.get("url")?.as_str()?;
         let mut part = json!({"type": "source-url", "sourceId": format!("s{}-{at}", entry.get()), "url": url});
@@ -27,7 +26,7 @@ pub fn provider_parts(delta_json: &str, entry: Sequence) -> Vec<Value> {
         }
         Some(part)
     });
-    let files = delta.images.iter().filter_map(|image| {
+    let files = images.iter().filter_map(|image| {
         let url = image.get("image_url")?.get("url")?.as_str()?;
         let media = url.strip_prefix("data:").and_then(|rest| rest.split([';', ',']).next());
         Some(json!({"type": "file", "url": url, "mediaType": media.filter(|media| !media.is_empty()).unwrap_or("image/png")}))

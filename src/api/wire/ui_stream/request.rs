@@ -53,6 +53,10 @@ pub fn parse(mut fields: JsonObject, caller: &Caller) -> Result<ParsedRequest, P
     let turn = TurnKey::of(last.to_json().as_bytes());
     let continues = last.as_object().filter(|last| last.text("role").is_some_and(|role| role == "assistant"));
     let continues = continues.and_then(|last| last.text("id")).map(unescape);
+    if continues.as_ref().is_some_and(|id| id.len() > LONGEST_ID) {
+        let pointer = format!("/messages/{}/id", messages.len() - 1);
+        return Err(invalid(&pointer, &format!("must be a text of at most {LONGEST_ID} bytes")));
+    }
     let converted = UiConversation::of(&messages);
     if !converted.errors.is_empty() {
         return Err(Problem::invalid(converted.errors));

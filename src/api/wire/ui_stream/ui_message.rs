@@ -9,7 +9,18 @@ use crate::domain::{Entry, Event, Part};
 #[derive(Default)]
 pub struct UiMessage {
     parts: Vec<MessagePart>,
-    has_ended: bool,
+    /// The text that has not ended.
+    open: Option<usize>,
+    end: MessageEnd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum MessageEnd {
+    #[default]
+    Pending,
+    /// Stopped, or failed: a call may lack a part of its arguments.
+    Cut,
+    Complete,
 }
 
 enum MessagePart {
@@ -22,11 +33,18 @@ impl UiMessage {
     /// Adds the next entry of the log.
     pub fn apply(&mut self, entry: &Entry) {
         let chunk = match &entry.event {
-            Event::Restart(_) => return self.parts.clear(),
+            Event::Restart(_) => {
+                *self = Self::default();
+                return;
+            }
             Event::Chunk(chunk) if chunk.part().choice() == Some(0) => chunk,
             Event::Start(_) | Event::Chunk(_) => return,
-            Event::Done(_) | Event::Cancelled(_) | Event::Failed(_) => {
-                self.has_ended = true;
+            Event::Done(_) => {
+                self.end = MessageEnd::Complete;
+                return;
+            }
+            Event::Cancelled(_) | Event::Failed(_) => {
+                self.end = MessageEnd::Cut;
                 return;
             }
         };
@@ -46,14 +64,18 @@ impl UiMessage {
     }
 
     fn text(&mut self, new: &'static str, more: &str) {
-        match self.parts.last_mut() {
+        match self.open.and_then(|at| self.parts.get_mut(at)) {
             Some(MessagePart::Text { kind, text }) if *kind == new => text.push_str(more),
             _ if more.is_empty() => {}
-            _ => self.parts.push(MessagePart::Text { kind: new, text: more.to_owned() }),
+            _ => {
+                self.open = Some(self.parts.len());
+                self.parts.push(MessagePart::Text { kind: new, text: more.to_owned() });
+            }
         }
     }
 
     fn call(&mut self, new: u32, (new_id, new_name): (Option<String>, Option<String>), more: &str) {
+        self.open = None;
         for part in &mut self.parts {
             if let MessagePart::Call { index, id, name, arguments } = part
                 && *index == new
@@ -73,11 +95,11 @@ impl UiMessage {
 
     /// Returns the parts, with the step that they are.
     pub fn into_parts(self) -> Vec<Value> {
-        let last = self.parts.len().checked_sub(1);
-        let has_ended = self.has_ended;
+        let open = self.open.filter(|_| self.end == MessageEnd::Pending);
+        let is_complete = self.end == MessageEnd::Complete;
         let parts = self.parts.into_iter().enumerate().map(|(at, part)| match part {
             MessagePart::Text { kind, text } => {
-                let state = if has_ended || Some(at) != last { "done" } else { "streaming" };
+                let state = if Some(at) == open { "streaming" } else { "done" };
                 json!({"type": kind, "text": text, "state": state})
             }
             MessagePart::Call { id, name, arguments, .. } => {
@@ -86,8 +108,8 @@ impl UiMessage {
                 part.insert("toolCallId".to_owned(), id.into());
                 let input = if arguments.trim().is_empty() { Ok(json!({})) } else { serde_json::from_str(&arguments) };
                 let (state, input) = match input {
-                    Ok(input) if has_ended => ("input-available", input),
-                    _ if has_ended => ("output-error", Value::Null),
+                    Ok(input) if is_complete => ("input-available", input),
+                    _ if is_complete => ("output-error", Value::Null),
                     _ => ("input-streaming", Value::Null),
                 };
                 part.insert("state".to_owned(), state.into());

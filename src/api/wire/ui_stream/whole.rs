@@ -16,16 +16,18 @@ use crate::domain::{Event, Start};
 /// Responds with the message of a generation that has ended.
 pub async fn respond(api: &Api, caller: &Caller, answer: WholeAnswer) -> Result<Response, Problem> {
     let WholeAnswer { mut following, connection, waited: AnswerWait::Ended } = answer else {
-        let detail = "The service ended this request to make room for those of other callers. The model was stopped.";
+        let detail = "The service ended this request to make room for those of other callers.";
         return Err(Problem::new(ErrorCode::Cancelled, detail));
     };
     let mut message = UiMessage::default();
     while let Some(page) = following.next_page().await {
         for entry in &page.map_err(|_| Problem::history_lost())? {
             message.apply(entry);
+            if entry.event.is_terminal() {
+                following.end_was_sent();
+            }
             match &entry.event {
                 Event::Done(_) => {
-                    following.end_was_sent();
                     let message = assistant_message(following.start(), &message.into_parts());
                     return json_response(api, caller, &message, connection);
                 }
