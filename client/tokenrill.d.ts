@@ -1,11 +1,11 @@
-/** Types of tokenrill.js. Every event's payload and the whole request: openapi/tokenrill.d.ts of the repository. */
+// Types of tokenrill.js. Every field of requests and events: openapi/tokenrill.d.ts of the repository.
 
 export interface Options {
   /** The service, such as `https://chat.example.com`. Default: the page's own origin. */
   url?: string;
   /**
    * Headers of each request. A function is called before each request, so that a reconnect in mid-answer has a valid
-   * token. After a 401 it is called again with `expired` true, and the request is sent once more; the second 401 is
+   * token. After a 401 it is called again with `expired` true, and the request is repeated; the second 401 is
    * an error.
    */
   headers?: Record<string, string> | ((expired: boolean) => Record<string, string> | Promise<Record<string, string>>);
@@ -25,9 +25,9 @@ export interface Message {
 
 /** `input` or `messages`, and any other field of `POST /v1/generations`. */
 export interface GenerationRequest {
-  input?: string;
-  messages?: Message[];
-  model?: string;
+  input?: string | null | undefined;
+  messages?: readonly unknown[] | null | undefined;
+  model?: string | null | undefined;
   [field: string]: unknown;
 }
 
