@@ -27,7 +27,8 @@ function refusal({ status, headers }, text) {
     request_id: headers.get("x-request-id"),
     retryable: status > 499 || [408, 425, 429].includes(status),
     retry_after_ms: headers.get("retry-after") * 1e3,
-    ...(problem?.error ?? problem),
+    ...problem?.error,
+    ...problem,
     status,
   });
 }
@@ -70,15 +71,16 @@ export async function* parse(body, state = {}, onRead) {
   }
 }
 
+const offline = () => globalThis.window?.navigator?.onLine === false;
+
 /** Waits, if offline for the event `online`. */
 function pause(ms, signal) {
-  const page = globalThis.window;
   const over = new AbortController();
   const until = { signal: over.signal };
   let timer;
   return new Promise((resolve, reject) => {
-    timer = setTimeout(resolve, page?.navigator?.onLine === false ? 3e4 : ms);
-    page?.addEventListener?.("online", resolve, until);
+    timer = setTimeout(resolve, offline() ? 3e4 : ms);
+    globalThis.window?.addEventListener?.("online", resolve, until);
     signal?.addEventListener("abort", () => reject(signal.reason), until);
   }).finally(() => {
     clearTimeout(timer);
@@ -247,7 +249,7 @@ export class Tokenrill {
     state.signal?.throwIfAborted();
     const { failures = 0, retry = 1e3 } = state;
     if (!error.retryable || failures >= this.#options.retries) throw error;
-    state.failures = failures + 1;
+    state.failures = failures + !offline();
     const backoff = Math.min(3e4, retry * 2 ** failures) * (1 - Math.random() / 2);
     await pause(error.retryAfter * (1 + Math.random() / 4) || backoff, state.signal);
   }

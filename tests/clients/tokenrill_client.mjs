@@ -311,6 +311,7 @@ await check({
           const { name, status, code, retryable } = error;
           assert.deepEqual([name, status, code, retryable], ["TokenrillError", ...expected, false]);
           assert.ok(error.requestId.startsWith("req_") && error.detail && error.message === error.detail, error.stack);
+          assert.ok(!error.detail.includes("not from Tokenrill"), error.detail);
           assert.equal(seen.length, requests);
         };
         const open = new Tokenrill({ url });
