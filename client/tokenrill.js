@@ -1,294 +1,337 @@
-// Reads answers of Tokenrill: each event once and in order, through cuts, reloads and expired tokens.
-//   import { Tokenrill } from "/tokenrill.js";
+// Tokenrill's client: see tokenrill.d.ts.
 
-const TERMINAL = ["done", "cancelled", "failed"];
-const JSON_BODY = { "Content-Type": "application/json" };
-
-/** A refusal that another try would not change. */
 export class TokenrillError extends Error {
-  constructor({ detail, status, code, retryable = false, request_id: requestId }) {
-    super(detail);
-    Object.assign(this, { name: "TokenrillError", status, code, retryable, requestId });
+  constructor({ status = 0, code, detail, request_id, retryable = false, retry_after_ms }, options) {
+    super(detail, options);
+    Object.assign(this, { status, code, detail, retryable, requestId: request_id, retryAfter: retry_after_ms });
+  }
+  name = "TokenrillError";
+}
+
+const STOPPED = new TokenrillError({ code: "stopped", detail: "Stopped before the start" });
+
+const lost = (cause) => {
+  const detail = `The connection was lost: ${cause.message}`;
+  throw new TokenrillError({ code: "connection_lost", detail, retryable: true }, { cause });
+};
+
+/** `text` is a problem, or an event `failed`. */
+function refusal({ status, headers }, text) {
+  let problem;
+  try {
+    problem = JSON.parse(text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1));
+  } catch {}
+  return new TokenrillError({
+    code: `http_${status}`,
+    detail: `HTTP ${status}, not from Tokenrill`,
+    request_id: headers.get("x-request-id"),
+    retryable: status > 499 || [408, 425, 429].includes(status),
+    retry_after_ms: headers.get("retry-after") * 1e3,
+    ...problem?.error,
+    ...problem,
+    status,
+  });
+}
+
+/** WHATWG HTML 9.2.6. Sets `lastEventId` and `retry` of `state`. */
+export async function* parse(body, state = {}, onRead) {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  let afterCr, event, id;
+  let lastEventId = state.lastEventId;
+  let data = [];
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch(lost);
+      if (done) return;
+      onRead?.();
+      let text = decoder.decode(value, { stream: true });
+      if (!text) continue;
+      if (afterCr && text[0] === "\n") text = text.slice(1);
+      afterCr = text.endsWith("\r");
+      const lines = (rest + text).split(/\r\n|\r|\n/);
+      rest = lines.pop();
+      for (const line of lines) {
+        const [, name, field] = /^([^:]*):? ?(.*)$/s.exec(line);
+        if (name === "data") data.push(field);
+        if (name === "event") event = field;
+        if (name === "id" && !field.includes("\0")) lastEventId = id = field;
+        if (name === "retry" && /^\d+$/.test(field)) state.retry = +field;
+        if (line) continue;
+        state.lastEventId = lastEventId;
+        const block = data.length && { event: event || "message", data: data.join("\n"), id };
+        event = id = undefined;
+        data = [];
+        if (block) yield block;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
   }
 }
 
-/** Splits the bytes of an event stream into events (WHATWG HTML, section 9.2.6). */
-export class EventStreamParser {
-  lastEventId = "";
-  /** The delay before a reconnection, in milliseconds, if the stream has set one. */
-  retry = undefined;
-  #decoder = new TextDecoder();
-  #unread = "";
-  #afterReturn = false;
-  #block = { event: "", data: [] };
+const offline = () => globalThis.window?.navigator?.onLine === false;
 
-  /** Returns the events that these bytes complete. */
-  push(bytes) {
-    let text = this.#decoder.decode(bytes, { stream: true });
-    if (!text) return [];
-    // A line feed after a carriage return belongs to the same line's end.
-    if (this.#afterReturn && text.startsWith("\n")) text = text.slice(1);
-    const lines = (this.#unread + text).split(/\r\n|\r|\n/);
-    this.#afterReturn = text.endsWith("\r");
-    this.#unread = lines.pop();
-    return lines.flatMap((line) => this.#line(line));
+/** Waits, if offline for the event `online`. */
+function pause(ms, signal) {
+  const over = new AbortController();
+  const until = { signal: over.signal };
+  let timer;
+  return new Promise((resolve, reject) => {
+    timer = setTimeout(resolve, offline() ? 3e4 : ms);
+    globalThis.window?.addEventListener?.("online", resolve, until);
+    signal?.addEventListener("abort", () => reject(signal.reason), until);
+  }).finally(() => {
+    clearTimeout(timer);
+    over.abort();
+  });
+}
+
+/** `sessionStorage` may be absent or full. */
+function stored(name, value) {
+  try {
+    const key = `tokenrill:${name}`;
+    if (value) sessionStorage.setItem(key, JSON.stringify(value));
+    else if (value === null) sessionStorage.removeItem(key);
+    else return JSON.parse(sessionStorage.getItem(key));
+  } catch {}
+}
+
+class Answer {
+  content = "";
+  #events = [];
+  #wake = [];
+
+  constructor(start, { signal, onEvent, remember, after }, id, stop) {
+    const own = new AbortController();
+    const leave = () => own.abort(signal.reason);
+    signal?.addEventListener("abort", leave, { signal: own.signal });
+    if (signal?.aborted) leave();
+    const state = { signal: own.signal, lastEventId: after };
+    let unknown;
+    this.id = new Promise((resolve, reject) => {
+      unknown = reject;
+      state.started = (id) => {
+        state.id = id;
+        if (remember) stored(remember, { id });
+        resolve(id);
+      };
+    });
+    if (id) state.started(id);
+    this.stop = () => {
+      state.stopping = true;
+      if (state.refused) own.abort(STOPPED);
+      return this.id.then(stop, () => {});
+    };
+
+    const read = async () => {
+      let last;
+      try {
+        for await (last of start(state)) {
+          const { event, data } = last;
+          if (event === "delta" && !data.choice) this.content += data.text;
+          // Another upstream begins anew.
+          if (event === "restart") this.content = "";
+          this.#events.push(last);
+          onEvent?.(last, this);
+          this.#wake.splice(0).forEach((wake) => wake());
+        }
+      } catch (error) {
+        if (error !== STOPPED) throw (this.error = error);
+      } finally {
+        // After an abort the page may resume.
+        if (remember && !signal?.aborted) stored(remember, null);
+        unknown(this.error ?? STOPPED);
+        own.abort();
+        this.over = true;
+        this.#wake.forEach((wake) => wake());
+      }
+      return last;
+    };
+    this.ending = read();
+    this.text = this.ending.then((last) => {
+      if (last?.event === "failed") throw new TokenrillError(last.data.error);
+      return this.content;
+    });
+    for (const promise of [this.id, this.ending, this.text]) promise.catch(() => {});
   }
 
-  #line(line) {
-    if (line === "") {
-      const { event, data } = this.#block;
-      this.#block = { event: "", data: [] };
-      return data.length ? [{ event: event || "message", data: data.join("\n"), id: this.lastEventId }] : [];
+  async *[Symbol.asyncIterator]() {
+    for (let next = 0; ; ) {
+      if (next < this.#events.length) yield this.#events[next++];
+      else if (this.error) throw this.error;
+      else if (this.over) return;
+      else await new Promise((wake) => this.#wake.push(wake));
     }
-    const [, name, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line);
-    if (name === "data") this.#block.data.push(value);
-    if (name === "event") this.#block.event = value;
-    if (name === "id" && !value.includes("\0")) this.lastEventId = value;
-    if (name === "retry" && /^\d+$/.test(value)) this.retry = Number(value);
-    return [];
   }
 }
 
 export class Tokenrill {
-  /**
-   * `headers`: an object, or a function that is called before each request; its argument is true after the service has
-   * refused the last headers as expired.
-   */
-  constructor({ url = "", headers = {}, credentials = "same-origin" } = {}) {
-    this.url = url;
-    this.headers = typeof headers === "function" ? headers : () => headers;
-    this.credentials = credentials;
+  #options;
+
+  constructor({ url = "", ...options } = {}) {
+    this.url = url.replace(/\/+$/, "");
+    this.#options = { retries: 10, idleTimeout: 45e3, ...options };
   }
 
-  /** Starts an answer. With `remember`, `resume` finds it after a reload of the page. */
-  ask(request, { remember, key = crypto.randomUUID(), ...options } = {}) {
-    const store = stored(remember);
-    store?.set({ key, request });
-    const init = { method: "POST", body: JSON.stringify(request), headers: { ...JSON_BODY, "Idempotency-Key": key } };
-    return new Answer(this, options, { path: "/v1/generations", init, store });
+  ask(request, options = {}) {
+    // `randomUUID` needs TLS.
+    const key = options.idempotencyKey ?? crypto.getRandomValues(new Uint32Array(4)).join("-");
+    if (options.remember) stored(options.remember, { key, request });
+    const init = { method: "POST", headers: { "Idempotency-Key": key }, body: JSON.stringify(request) };
+    return this.#answer("", init, options);
   }
 
-  /** Follows an answer that runs or is kept, from its beginning or after an event. */
-  follow(generation, { after = "", ...options } = {}) {
-    return new Answer(this, options, { generation, after });
+  follow(id, options = {}) {
+    return this.#answer(`/${id}/events`, {}, options, id);
   }
 
-  /** Continues with what `ask` has remembered, from its beginning; `undefined` if there is nothing. */
-  resume(remember, options) {
-    const store = stored(remember);
-    const known = store?.get();
-    if (!known) return undefined;
-    const { generation, request, key } = known;
-    return generation ? new Answer(this, options, { generation, store }) : this.ask(request, { ...options, remember, key });
+  resume(name, options) {
+    const { id, key, request } = stored(name) ?? {};
+    const again = { ...options, remember: name, idempotencyKey: key };
+    return id ? this.follow(id, again) : key ? this.ask(request, again) : null;
   }
 
-  /** Stops an answer for all its readers. The request outlives the page. */
-  async stop(generation) {
-    await this.json(`/v1/generations/${generation}/cancel`, { method: "POST", keepalive: true });
+  async stop(id) {
+    await this.#call(`/v1/generations/${id}/cancel`, { keepalive: true });
   }
 
-  /** Makes a ticket, for `EventSource`. */
-  async ticket(ticket) {
-    const made = await this.json("/v1/tickets", { method: "POST", headers: JSON_BODY, body: JSON.stringify(ticket) });
-    return { ...made, url: this.url + made.url };
+  subscribe(channel, { signal, after, ...query } = {}) {
+    const path = `/v1/channels/${encodeURIComponent(channel)}/events?${new URLSearchParams(query)}`;
+    return this.#stream(path, {}, { signal, channel, lastEventId: after });
   }
 
-  /** Receives the events of a channel until `signal` aborts. */
-  async *subscribe(channel, { history, after = "", signal } = {}) {
-    const path = `/v1/channels/${encodeURIComponent(channel)}/events${history ? `?history=${history}` : ""}`;
-    for await (const event of this.events(() => ({ path }), { after, signal })) if (event.id) yield event;
+  async ticket(request) {
+    const ticket = await this.#call("/v1/tickets", { body: JSON.stringify(request) });
+    return { ...ticket, url: this.url + ticket.url };
   }
 
-  /** Begins a conversation, which keeps its messages. `parameters` are those of each request. */
-  conversation(parameters = {}, messages = []) {
-    return new Conversation(this, parameters, messages);
+  conversation(options) {
+    return new Conversation(this, options);
   }
 
-  /** Sends a request, once more if the token has expired. */
-  async send(path, init = {}) {
-    const attempt = async (expired) => {
-      const headers = { ...init.headers, ...(await this.headers(expired)) };
-      return fetch(this.url + path, { cache: "no-store", credentials: this.credentials, ...init, headers });
-    };
-    const response = await attempt(false);
-    const isExpired = response.status === 401 && (await response.clone().text()).includes('"reason":"token_expired"');
-    return isExpired ? attempt(true) : response;
+  #answer(path, init, options, id) {
+    const start = (state) => this.#stream(`/v1/generations${path}`, init, state);
+    return new Answer(start, options, id, (id) => this.stop(id));
   }
 
-  /** Sends a request, and returns the JSON of its response. */
-  async json(path, init) {
-    const response = await this.send(path, init);
-    if (!response.ok) throw new TokenrillError(await problem(response));
-    return response.json();
-  }
-
-  /** Returns events, over as many requests as it takes. `next` returns the path and the options of each one. */
-  async *events(next, { after, signal }) {
-    let last = after;
-    for (let failures = 0; ; failures += 1) {
-      let wait = Math.min(30_000, 500 * 2 ** failures) * (0.5 + Math.random() / 2);
-      try {
-        const { path, init } = next();
-        const headers = { Accept: "text/event-stream", ...init?.headers, ...(last && { "Last-Event-ID": last }) };
-        const response = await this.send(path, { ...init, headers, signal });
-        if (response.status === 204) return;
-        if (!response.ok) {
-          const refused = await problem(response);
-          if (!refused.retryable) throw new TokenrillError(refused);
-          wait = refused.retry_after_ms ?? wait;
-        } else {
-          const parser = new EventStreamParser();
-          yield { event: "open", data: response.headers.get("tokenrill-generation") };
-          const reader = response.body.getReader();
-          try {
-            for (let read; !(read = await reader.read()).done; ) {
-              for (const { event, data, id } of parser.push(read.value)) {
-                failures = 0;
-                last = id || last;
-                wait = parser.retry ?? wait;
-                yield { event, data: JSON.parse(data), id };
-              }
-            }
-          } finally {
-            reader.cancel().catch(() => {});
-          }
-          wait = parser.retry ?? wait;
-        }
-      } catch (error) {
-        if (error instanceof TokenrillError || error instanceof SyntaxError || signal?.aborted) throw error;
-      }
-      await pause(wait, signal);
-    }
-  }
-}
-
-/** An answer that is being read. Each loop over it gets all its events. */
-export class Answer {
-  /** The text so far. */
-  text = "";
-  generation;
-  #events = [];
-  #isOver = false;
-  #wake = deferred();
-  #started = deferred();
-
-  constructor(client, { signal } = {}, { path, init, generation, after, store }) {
-    this.client = client;
-    this.#begin(generation, store);
-    const next = () =>
-      this.generation ? { path: `/v1/generations/${this.generation}/events` } : { path, init };
-    /** The terminal event. Rejects with a `TokenrillError` for a refusal, and with the signal's reason after its abort. */
-    this.ended = this.#read(next, { after, signal }, store).finally(() => {
-      this.#isOver = true;
-      this.#wake.resolve();
-      this.#started.resolve();
-    });
-    this.ended.catch(() => {});
-  }
-
-  /** Stops the answer for all its readers. To leave it alone, abort the signal. */
-  async stop() {
-    await this.#started.promise;
-    if (this.generation && !this.#isOver) await this.client.stop(this.generation);
-  }
-
-  async *[Symbol.asyncIterator]() {
-    for (let at = 0; ; at += 1) {
-      while (at === this.#events.length && !this.#isOver) await this.#wake.promise;
-      if (at === this.#events.length) break;
-      yield this.#events[at];
-    }
-    await this.ended;
-  }
-
-  #begin(generation, store) {
-    if (!generation || this.generation) return;
-    this.generation = generation;
-    store?.set({ generation });
-    this.#started.resolve();
-  }
-
-  async #read(next, options, store) {
+  async #send(path, init, expired = false) {
+    let { headers, credentials } = this.#options;
+    const renew = typeof headers === "function" && headers;
     try {
-      for await (const event of this.client.events(next, options)) {
-        if (event.event === "open") {
-          this.#begin(event.data, store);
-          continue;
-        }
-        if (event.event === "delta") this.text += event.data.text;
-        // Another server begins again: the text so far is withdrawn.
-        if (event.event === "restart") this.text = "";
-        this.#events.push(event);
-        this.#wake.resolve();
-        this.#wake = deferred();
-        if (TERMINAL.includes(event.event)) return event;
+      if (renew) headers = await renew(expired);
+    } catch (error) {
+      // A token's `fetch`.
+      throw error instanceof TypeError ? lost(error) : error;
+    }
+    // In Firefox a second tab would wait for the cache.
+    const cache = "no-store";
+    headers = { ...headers, ...init.headers, ...(init.body && { "Content-Type": "application/json" }) };
+    const response = await fetch(this.url + path, { cache, credentials, ...init, headers }).catch(lost);
+    if (response.ok) return response;
+    const text = await response.text().catch(() => "");
+    if (response.status === 401 && renew && !expired) return this.#send(path, init, true);
+    throw refusal(response, text);
+  }
+
+  async #call(path, init) {
+    for (const state = {}; ; ) {
+      try {
+        return await (await this.#send(path, { method: "POST", ...init })).json();
+      } catch (error) {
+        await this.#retry(error, state);
       }
-      // 204: the end was sent before, and is lost. The state has everything.
-      const data = await this.client.json(`/v1/generations/${this.generation}`);
-      this.text = data.text;
-      return { event: data.status, data };
-    } finally {
-      if (!options.signal?.aborted) store?.remove();
+    }
+  }
+
+  async #retry(error, state) {
+    state.signal?.throwIfAborted();
+    const { failures = 0, retry = 1e3 } = state;
+    if (!error.retryable || failures >= this.#options.retries) throw error;
+    state.failures = failures + !offline();
+    const backoff = Math.min(3e4, retry * 2 ** failures) * (1 - Math.random() / 2);
+    await pause(error.retryAfter * (1 + Math.random() / 4) || backoff, state.signal);
+  }
+
+  async *#stream(path, init, state) {
+    const seen = new Set();
+    for (;;) {
+      const connection = new AbortController();
+      const { signal } = connection;
+      state.signal?.addEventListener("abort", () => connection.abort(), { signal });
+      let timer;
+      // Heartbeats come each 15 s.
+      const alive = () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => connection.abort(), this.#options.idleTimeout);
+      };
+      try {
+        state.signal?.throwIfAborted();
+        const last = state.lastEventId;
+        if (last && init.method) [path, init] = [`/v1/generations/${state.id}/events`, {}];
+        const headers = { ...init.headers, Accept: "text/event-stream", ...(last && { "Last-Event-ID": last }) };
+        alive();
+        const response = await this.#send(path, { ...init, headers, signal });
+        if (response.status === 204) return;
+        if (!/^text.event-stream/.test(response.headers.get("content-type"))) throw refusal(response, "");
+        for await (const block of parse(response.body, state, alive)) {
+          const { event, id } = block;
+          state.failures = 0;
+          if (id && seen.has(id)) continue;
+          seen.add(id);
+          if (seen.size > 1e3) seen.delete(seen.values().next().value);
+          try {
+            block.data = JSON.parse(block.data);
+          } catch {}
+          if (event === "start") state.started?.(block.data.generation);
+          yield block;
+          if (!state.channel && ["done", "cancelled", "failed"].includes(event)) return;
+        }
+        lost(Error("no terminal event"));
+      } catch (error) {
+        // A terminal block, cut after its `retry` of a day.
+        if (state.retry > 6e4) state.retry = 1e3;
+        state.refused = error.status && !state.id;
+        if (state.refused && state.stopping) throw STOPPED;
+        await this.#retry(error, state);
+        state.refused = false;
+      } finally {
+        clearTimeout(timer);
+        connection.abort();
+      }
     }
   }
 }
 
-/** A conversation. */
-export class Conversation {
-  constructor(client, parameters, messages) {
-    Object.assign(this, { client, parameters, messages });
+class Conversation {
+  #client;
+  #parameters;
+
+  constructor(client, { system, messages, ...parameters } = {}) {
+    this.#client = client;
+    this.#parameters = parameters;
+    this.messages = messages ?? (system ? [{ role: "system", content: system }] : []);
   }
 
-  /** Asks for the next answer. A failed turn leaves the messages as they were, a stopped one keeps what was said. */
   send(content, options) {
-    const messages = [...this.messages, { role: "user", content }];
-    const answer = this.client.ask({ ...this.parameters, messages }, options);
-    const keep = ({ event }) => {
-      if (event !== "failed" && answer.text) this.messages = [...messages, { role: "assistant", content: answer.text }];
+    return this.edit(this.messages.length, content, options);
+  }
+
+  edit(index, content, options) {
+    return this.#ask([...this.messages.slice(0, index), { role: "user", content }], options);
+  }
+
+  regenerate(options) {
+    return this.#ask(this.messages.slice(0, this.messages.findLastIndex(({ role }) => role === "user") + 1), options);
+  }
+
+  #ask(messages, options) {
+    const onEvent = (last, answer) => {
+      const { content } = answer;
+      if (content && ["done", "cancelled"].includes(last.event)) this.messages = [...messages, { role: "assistant", content }];
+      options?.onEvent?.(last, answer);
     };
-    answer.ended = answer.ended.then((end) => (keep(end), end));
-    answer.ended.catch(() => {});
-    return answer;
+    return this.#client.ask({ ...this.#parameters, messages }, { ...options, onEvent });
   }
-}
-
-/** Returns the problem of a refused request: JSON, or an event stream with one `failed` event. */
-async function problem(response) {
-  const { status } = response;
-  const fallback = { status, detail: `HTTP ${status}`, retryable: status >= 500 || status === 429 };
-  try {
-    const text = await response.text();
-    const [refused] = new EventStreamParser().push(new TextEncoder().encode(text));
-    return { ...fallback, ...(refused ? JSON.parse(refused.data).error : JSON.parse(text)) };
-  } catch {
-    return fallback;
-  }
-}
-
-/** Waits, longer while the browser is offline. */
-async function pause(milliseconds, signal) {
-  const { promise, resolve } = deferred();
-  const isOffline = globalThis.navigator?.onLine === false;
-  const timer = isOffline ? addEventListener("online", resolve, { once: true }) : setTimeout(resolve, milliseconds);
-  signal?.addEventListener("abort", resolve);
-  await promise;
-  signal?.removeEventListener("abort", resolve);
-  clearTimeout(timer);
-  signal?.throwIfAborted();
-}
-
-function deferred() {
-  let resolve;
-  return { promise: new Promise((resolver) => (resolve = resolver)), resolve };
-}
-
-/** Where an answer is remembered: for this tab alone, and gone with it. */
-function stored(name) {
-  if (!name || !globalThis.sessionStorage) return undefined;
-  const key = `tokenrill:${name}`;
-  return {
-    get: () => JSON.parse(sessionStorage.getItem(key)),
-    set: (value) => sessionStorage.setItem(key, JSON.stringify(value)),
-    remove: () => sessionStorage.removeItem(key),
-  };
 }

@@ -41,6 +41,16 @@ async fn use_chat_in_firefox_passes_its_suite() {
 }
 
 #[tokio::test]
+async fn own_client_in_chromium_passes_its_suite() {
+    suite("client.mjs", &["chromium"]).await;
+}
+
+#[tokio::test]
+async fn own_client_in_firefox_passes_its_suite() {
+    suite("client.mjs", &["firefox"]).await;
+}
+
+#[tokio::test]
 async fn two_browsers_on_one_answer_pass_their_suite() {
     suite("two.mjs", &[]).await;
 }

@@ -1,5 +1,5 @@
-//! Frameworks and libraries that are configured with only the base URL. Their scripts contain the assertions; these tests
-//! also assert that no generation is live after they exit.
+//! Frameworks and libraries that are configured with only the base URL, and the client of this repository. Their scripts
+//! contain the assertions; these tests also assert that no generation is live after they exit.
 
 use super::{NODE, PYTHON, run};
 
@@ -19,11 +19,6 @@ async fn openais_agents_need_only_the_base_url() {
 }
 
 #[tokio::test]
-async fn own_client_has_each_event_once_over_any_cut() {
-    run(NODE, "tokenrill_client.mjs").await;
-}
-
-#[tokio::test]
 async fn ai_sdk_providers_of_openai_and_anthropic_need_only_the_base_url() {
     run(NODE, "ai_sdk.mjs").await;
 }
@@ -31,6 +26,11 @@ async fn ai_sdk_providers_of_openai_and_anthropic_need_only_the_base_url() {
 #[tokio::test]
 async fn eventsource_resumes_after_each_cut() {
     run(NODE, "eventsource.mjs").await;
+}
+
+#[tokio::test]
+async fn own_client_delivers_each_event_once_over_every_cut() {
+    run(NODE, "tokenrill_client.mjs").await;
 }
 
 #[tokio::test]
