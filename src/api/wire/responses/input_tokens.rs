@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::ResponsesBody;
-use super::request::{ResponsesHead, parse, resolve};
+use super::request::{ResponsesHead, parse, parse_len, resolve};
 use crate::api::body::RequestBody;
 use crate::api::caller::Caller;
 use crate::api::problem::Problem;
@@ -45,7 +45,7 @@ pub async fn count(State(api): State<Api>, caller: Caller, request: Request) -> 
     body.discard(&api, &caller).await;
     let fields = start::parse(&api, &json?).await?;
     let resolved = resolve(&api, &caller, ResponsesHead::default(), &fields).await?;
-    let (length, sender) = (fields.text_len(), caller.clone());
+    let (length, sender) = (parse_len(&resolved, &fields), caller.clone());
     // Refuses what would be refused if the request were sent.
     let parsed = api.large_bodies.run(length, move || parse(resolved, &fields, &sender)).await?;
     let NewGeneration { model, fields, .. } = parsed.generation;
