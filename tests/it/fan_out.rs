@@ -235,3 +235,34 @@ async fn large_http2_response_waits_for_a_slow_reader_and_resets_a_stuck_one() {
     assert!(received > 256 * 1024 && began.elapsed() > Duration::from_secs(6), "{received} in {:?}", began.elapsed());
     shut.bytes().await.expect_err("reset");
 }
+
+#[tokio::test]
+async fn one_generation_is_watched_at_once_in_every_format() {
+    let upstream = Upstream::start().await;
+    let service = Service::before(&upstream.base_url()).await;
+    let mut native = service.generate(&json!({"input": "Hello"})).await;
+    let id = native.expect("start").await.generation().to_owned();
+    let mut call = upstream.call().await;
+    call.ok().await;
+    call.text("Hel").await;
+    let mut viewers = Vec::new();
+    for (format, end) in [
+        ("native", "event: done"),
+        ("openai", "data: [DONE]"),
+        ("responses", "event: response.completed"),
+        ("messages", "event: message_stop"),
+        ("ui", "data: [DONE]"),
+    ] {
+        viewers.push((end, service.get(&format!("/v1/generations/{id}/events?format={format}")).await));
+    }
+    call.text("lo").await;
+    call.finish("stop").await;
+    call.done().await;
+    for (end, viewer) in viewers {
+        let stream = viewer.text().await;
+        for part in ["\"Hel\"", "\"lo\"", end] {
+            assert_eq!(stream.matches(part).count(), 1, "{part}: {stream}");
+        }
+    }
+    assert!(!upstream.was_called());
+}
